@@ -1,0 +1,229 @@
+"""create_app(): builds the parts of the service and hands them to each other."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime
+from email.utils import parseaddr
+from pathlib import Path
+from typing import Any
+
+from flask import Flask
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+import config
+from config import Settings
+from reset import cli, faults, logs, texts
+from reset.accounts import AccountBackend
+from reset.accounts.sql import SqlAccounts
+from reset.brand import Brand
+from reset.captcha import Captcha
+from reset.db import Database
+from reset.embed import Headers
+from reset.errors import ConfigurationError, StoreUnavailable
+from reset.flow import Flow, Rules
+from reset.limits import Limits
+from reset.mail.messages import compose
+from reset.mail.outbox import Retry
+from reset.mail.sender import Sender
+from reset.policy import PROFILES, Policy
+from reset.service import Service
+from reset.views import FRAMED, pages
+from reset.worker import Worker
+
+LARGEST_FORM = 64 * 1024
+_YEAR_SECONDS = 31_536_000
+log = logging.getLogger("reset.app")
+
+
+def utcnow() -> datetime:
+    """The present time, aware."""
+    return datetime.now(UTC)
+
+
+def create_app(
+    settings: Settings | None = None,
+    *,
+    accounts: AccountBackend | None = None,
+    clock: Callable[[], datetime] = utcnow,
+) -> Flask:
+    """The service as a WSGI application.
+
+    Args:
+        settings: instead of those of the environment.
+        accounts: instead of the backend that the settings name.
+        clock: tells the time.
+
+    Raises:
+        SystemExit: the settings are at fault; its text has one line for each fault.
+    """
+    logs.configure()
+    settings = settings or _loaded()
+    app = Flask(__name__, static_url_path=f"{settings.path}/static")
+    app.config.update(_flask_config(settings))
+    if settings.trusted_proxies:
+        hops = settings.trusted_proxies
+        app.wsgi_app = ProxyFix(app.wsgi_app, hops, hops, 0, 0, 0)  # type: ignore[method-assign]
+    app.extensions["reset"] = _service(app, settings, accounts, clock)
+    app.register_blueprint(pages, url_prefix=settings.path or None)
+    app.cli.add_command(cli.commands)
+    faults.register(app)
+    https = settings.public_url.startswith("https:")
+    Headers(app, framed=FRAMED, ancestors=settings.frame_ancestors, https=https)
+    app.jinja_env.filters["tel"] = _dialled
+    app.context_processor(functools.partial(_page_values, app.extensions["reset"]))
+    return app
+
+
+def _loaded() -> Settings:
+    try:
+        return config.load()
+    except ConfigurationError as error:
+        raise SystemExit("\n".join(["The settings do not allow a start:", *error.faults])) from None
+
+
+def _flask_config(settings: Settings) -> dict[str, Any]:
+    mail = settings.mail
+    return {
+        # SECRET_KEY stays unset: with it Flask would open a cookie session on every request.
+        "TRUSTED_HOSTS": [settings.host, "localhost", "127.0.0.1"],
+        "MAX_CONTENT_LENGTH": LARGEST_FORM,
+        "MAX_FORM_MEMORY_SIZE": LARGEST_FORM,
+        "MAX_FORM_PARTS": 20,
+        "SEND_FILE_MAX_AGE_DEFAULT": _YEAR_SECONDS,  # Pages ask for `?v=` and a digest.
+        "RATELIMIT_HEADERS_ENABLED": False,
+        "MAIL_SERVER": mail.server,
+        "MAIL_PORT": mail.port,
+        "MAIL_USERNAME": mail.username or None,
+        "MAIL_PASSWORD": mail.password or None,
+        "MAIL_USE_TLS": mail.use_tls,
+        "MAIL_USE_SSL": mail.use_ssl,
+        "MAIL_DEFAULT_SENDER": mail.default_sender,
+        "MAIL_DEBUG": False,  # It would print whole dialogues, links and passwords included.
+        "MAIL_SUPPRESS_SEND": False,
+        "RESET_TIMEZONE": settings.timezone,
+    }
+
+
+def _service(
+    app: Flask,
+    settings: Settings,
+    accounts: AccountBackend | None,
+    clock: Callable[[], datetime],
+) -> Service:
+    keys = settings.secret_keys
+    database = _database(settings)
+    brand = _brand(settings)
+    captcha = Captcha(keys, length=settings.captcha_length, lifetime=settings.captcha_lifetime)
+    accounts = accounts or SqlAccounts(
+        settings.accounts_url, settings.accounts_columns, settings.accounts_hash
+    )
+    profile = PROFILES[settings.password_profile]
+    policy = Policy(profile, (brand.name, brand.organisation, settings.host))
+    flow = Flow(database, accounts, captcha, policy, _rules(settings))
+
+    def make_worker() -> Worker:
+        sender = Sender(app, timeout=settings.mail.timeout.total_seconds(), ehlo_host=settings.host)
+        in_words = functools.partial(
+            compose, zone=settings.timezone, reply_to=settings.brand.support_email
+        )
+        return Worker(flow, in_words, sender, clock)
+
+    return Service(
+        clock=clock,
+        database=database,
+        flow=flow,
+        captcha=captcha,
+        limits=Limits(
+            app,
+            database,
+            per_ip=settings.limit_per_ip,
+            per_address=settings.limit_per_address,
+            keys=keys,
+            clock=clock,
+        ),
+        brand=brand,
+        profile=profile,
+        public_url=settings.public_url,
+        link_lifetime=settings.link_lifetime,
+        captcha_length=settings.captcha_length,
+        make_worker=make_worker,
+        page_urls=_page_urls(app, settings, brand),
+    )
+
+
+def _database(settings: Settings) -> Database:
+    """The database, brought up to date; one that does not answer now may later."""
+    database = Database(settings.database_url)
+    try:
+        database.migrate()
+    except StoreUnavailable as error:
+        log.error("store unavailable at start", extra={"error": str(error)})
+    database.close()  # A connection must not be shared with the workers that gunicorn forks.
+    return database
+
+
+def _rules(settings: Settings) -> Rules:
+    mail = settings.mail
+    return Rules(
+        public_url=settings.public_url,
+        keys=settings.secret_keys,
+        link_lifetime=settings.link_lifetime,
+        mail_host=parseaddr(mail.default_sender)[1].rpartition("@")[2],
+        retry=Retry(mail.retry_first, mail.retry_max, mail.give_up_after),
+        retention=settings.retention,
+    )
+
+
+def _brand(settings: Settings) -> Brand:
+    chosen = settings.brand
+    return Brand(
+        name=chosen.name,
+        organisation=chosen.organisation,
+        color=chosen.color,
+        logo=chosen.logo,
+        logo_url=f"{settings.path}/marca/logo" if chosen.logo else None,
+        portal_url=chosen.portal_url or None,
+        support_phone=chosen.support_phone,
+        support_email=chosen.support_email,
+    )
+
+
+def _page_urls(app: Flask, settings: Settings, brand: Brand) -> dict[str, str]:
+    """Addresses that every page needs, error pages for a forged Host header among them."""
+    static = {
+        "stylesheet_url": "css/reset.css",
+        "script_url": "js/reset.js",
+        "icon_url": "img/icon.svg",
+    }
+    urls = {
+        name: f"{settings.path}/static/{file}?v={_digest(_static_bytes(app, file))}"
+        for name, file in static.items()
+    }
+    urls["home_url"] = f"{settings.path}/"
+    urls["brand_css_url"] = f"{settings.path}/marca.css?v={_digest(brand.stylesheet.encode())}"
+    return urls
+
+
+def _static_bytes(app: Flask, file: str) -> bytes:
+    return (Path(app.root_path) / "static" / file).read_bytes()
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:12]
+
+
+def _dialled(phone: str) -> str:
+    return "".join(c for c in phone if c.isdigit() or c == "+")
+
+
+def _page_values(parts: Service) -> dict[str, Any]:
+    """What every template may show."""
+    return {
+        "brand": parts.brand,
+        "link_lifetime": texts.duration(parts.link_lifetime),
+        **parts.page_urls,
+    }

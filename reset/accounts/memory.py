@@ -1,0 +1,31 @@
+"""Accounts in memory: for trials and tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from reset.accounts import Account
+from reset.address import normalise
+from reset.errors import AccountChanged
+
+
+class MemoryAccounts:
+    """The AccountBackend over a dictionary; the credential is the password itself."""
+
+    def __init__(self, accounts: Iterable[Account] = ()) -> None:
+        self.accounts = {account.id: account for account in accounts}
+
+    def find_by_address(self, address: str) -> list[Account]:
+        return [a for a in self.accounts.values() if normalise(a.address) == address]
+
+    def get(self, account_id: str) -> Account | None:
+        return self.accounts.get(account_id)
+
+    def has_password(self, account: Account, password: str) -> bool:
+        return account.credential == password
+
+    def set_password(self, account: Account, new_password: str) -> None:
+        if self.accounts.get(account.id) != account:
+            raise AccountChanged
+        self.accounts[account.id] = replace(account, credential=new_password)

@@ -1,0 +1,150 @@
+"""The help desk's trace: one ResetRequest and what happened to it, without any secret."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from reset.db import Transaction, moment, new_key, stamp
+
+NUMBER_DIGITS = 12
+
+
+@dataclass(frozen=True)
+class Event:
+    """One line of a trace: a fixed name, when it happened (UTC), and small plain details."""
+
+    at: datetime
+    name: str
+    details: dict[str, str | int]
+
+
+@dataclass(frozen=True)
+class ResetRequest:
+    """What a visitor asked for; ``address`` is normalised, ``events`` are oldest first."""
+
+    number: str
+    address: str
+    created_at: datetime
+    events: list[Event]
+
+
+def new_number() -> str:
+    """Twelve random digits: they count nothing and are easily said on the telephone."""
+    return "".join(secrets.choice("0123456789") for _ in range(NUMBER_DIGITS))
+
+
+def spoken(number: str) -> str:
+    """*number* in groups of four: "4821-0937-5562"."""
+    return "-".join(number[i : i + 4] for i in range(0, NUMBER_DIGITS, 4))
+
+
+def unspoken(text: str) -> str | None:
+    """The number in *text*, with dashes, dots, spaces or none; None if it is no number."""
+    digits = "".join(c for c in text if c not in "-. \t")
+    return (
+        digits if len(digits) == NUMBER_DIGITS and digits.isascii() and digits.isdigit() else None
+    )
+
+
+def open_request(tx: Transaction, number: str, address: str, *, now: datetime) -> None:
+    """Store one request."""
+    tx.execute(
+        sa.text(
+            "INSERT INTO requests (number, address, created_at) VALUES (:number, :address, :at)"
+        ),
+        {"number": number, "address": address, "at": stamp(now)},
+    )
+
+
+def note(tx: Transaction, number: str, event: str, *, now: datetime, **details: str | int) -> None:
+    """Add a line to the trace of request *number*; *details* are read by the help desk."""
+    tx.execute(
+        sa.text(
+            "INSERT INTO events (id, request, at, event, details)"
+            " VALUES (:id, :number, :at, :event, :details)"
+        ),
+        {
+            "id": new_key(now),
+            "number": number,
+            "at": stamp(now),
+            "event": event,
+            "details": json.dumps(details, ensure_ascii=False),
+        },
+    )
+
+
+def address_of(tx: Transaction, number: str) -> str | None:
+    """The normalised address that request *number* was made for."""
+    return tx.execute(
+        sa.text("SELECT address FROM requests WHERE number = :number"), {"number": number}
+    ).scalar()
+
+
+def is_open(tx: Transaction, number: str) -> bool:
+    """Whether the mail of request *number* is still wanted."""
+    found = tx.execute(
+        sa.text("SELECT 1 FROM requests WHERE number = :number AND closed_at IS NULL"),
+        {"number": number},
+    )
+    return found.scalar() is not None
+
+
+def close_alike(tx: Transaction, number: str, *, now: datetime) -> None:
+    """Close all requests so far for the address of *number*: what was not mailed will not be."""
+    tx.execute(
+        sa.text(
+            "UPDATE requests SET closed_at = :now WHERE address = :address AND closed_at IS NULL"
+        ),
+        {"now": stamp(now), "address": address_of(tx, number)},
+    )
+
+
+def by_number(tx: Transaction, number: str) -> ResetRequest | None:
+    """One request with its trace."""
+    row = tx.execute(
+        sa.text("SELECT number, address, created_at FROM requests WHERE number = :number"),
+        {"number": number},
+    ).one_or_none()
+    if row is None:
+        return None
+    return ResetRequest(row.number, row.address, moment(row.created_at), _events(tx, number))
+
+
+def by_address(tx: Transaction, address: str, *, limit: int = 20) -> list[ResetRequest]:
+    """The latest requests for a normalised *address*, newest first; may be empty."""
+    rows = tx.execute(
+        sa.text(
+            "SELECT number, address, created_at FROM requests WHERE address = :address"
+            " ORDER BY created_at DESC LIMIT :limit"
+        ),
+        {"address": address, "limit": limit},
+    )
+    return [
+        ResetRequest(row.number, row.address, moment(row.created_at), _events(tx, row.number))
+        for row in rows.all()
+    ]
+
+
+def _events(tx: Transaction, number: str) -> list[Event]:
+    rows = tx.execute(
+        sa.text("SELECT at, event, details FROM events WHERE request = :number ORDER BY id"),
+        {"number": number},
+    )
+    return [Event(moment(row.at), row.event, json.loads(row.details)) for row in rows]
+
+
+def purge(tx: Transaction, *, before: datetime) -> int:
+    """Delete requests older than *before* with all that hangs on them; returns how many."""
+    return tx.execute(
+        sa.text(
+            "DELETE FROM requests WHERE created_at < :before AND NOT EXISTS ("
+            "SELECT 1 FROM outbox WHERE outbox.request = requests.number"
+            " AND outbox.state IN ('queued', 'sending'))"
+        ),
+        {"before": stamp(before)},
+    ).rowcount

@@ -1,0 +1,71 @@
+"""Whose service it is: names, logo, and colours that can be read on light and on dark."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+READABLE = 4.5  # Source: WCAG 2.2, SC 1.4.3.
+LIGHT_PAGE, DARK_PAGE = "#ffffff", "#1b1f24"
+_WHITE, _BLACK = "#ffffff", "#000000"
+
+
+@dataclass(frozen=True)
+class Brand:
+    """What pages and mails show of the organisation; every text may be empty but ``name``."""
+
+    name: str
+    organisation: str
+    color: str
+    logo: Path | None
+    logo_url: str | None
+    portal_url: str | None
+    support_phone: str
+    support_email: str
+
+    @property
+    def on_color(self) -> str:
+        """White or black, whichever can be read on the brand's colour."""
+        return max(_WHITE, _BLACK, key=lambda ink: contrast(ink, self.color))
+
+    @property
+    def stylesheet(self) -> str:
+        """The colours as CSS custom properties, for light and for dark pages."""
+        light, dark = readable(self.color, LIGHT_PAGE), readable(self.color, DARK_PAGE)
+        return (
+            f":root{{--brand:{self.color};--on-brand:{self.on_color};--brand-text:{light}}}\n"
+            f"@media (prefers-color-scheme:dark){{:root{{--brand-text:{dark}}}}}\n"
+        )
+
+
+def readable(color: str, page: str) -> str:
+    """*color*, moved towards black or white until it can be read on *page*."""
+    towards = max(_WHITE, _BLACK, key=lambda ink: contrast(ink, page))
+    for step in range(21):
+        mixed = _mix(color, towards, step / 20)
+        if contrast(mixed, page) >= READABLE:
+            return mixed
+    return towards
+
+
+def contrast(one: str, other: str) -> float:
+    """The contrast ratio of two colours, 1 to 21. Source: WCAG 2.2, "contrast ratio"."""
+    darker, lighter = sorted((_luminance(one), _luminance(other)))
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def _luminance(color: str) -> float:
+    red, green, blue = (
+        c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4
+        for c in (value / 255 for value in _rgb(color))
+    )
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def _mix(color: str, towards: str, share: float) -> str:
+    pairs = zip(_rgb(color), _rgb(towards), strict=True)
+    return "#" + "".join(f"{round(a + (b - a) * share):02x}" for a, b in pairs)
+
+
+def _rgb(color: str) -> tuple[int, ...]:
+    return tuple(bytes.fromhex(color.removeprefix("#")))

@@ -1,0 +1,151 @@
+"""The captcha: a signed random challenge whose letters follow from the secret key.
+
+Issuing one stores nothing, any host can check it, and its picture is always the same. Each
+challenge allows one guess. Source of alphabet and rules: measurements of reading and OCR.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+import unicodedata
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+
+from reset.captcha import image
+from reset.db import Transaction, stamp
+from reset.errors import BadToken, CaptchaRefused
+from reset.tokens import Tokens
+
+# Both cases only where the shapes differ, and no letter that looks or sounds like another one.
+ALPHABET = "ADFHJLNQRTWXaeghrt"
+SAME_SHAPE = str.maketrans("wx", "WX")
+_CAPITALS = frozenset("ADFHJLNQRT")
+_SMALL = frozenset("aeghrt")
+_PURPOSE = "captcha"
+_IGNORED = re.compile("[\\s.\\-\u00ad\u200b-\u200f\u2010-\u2015\u2060\ufeff]")
+
+
+class Captcha:
+    """Issues challenges and judges what was typed.
+
+    Args:
+        keys: secret keys, oldest first: the last one signs, all of them verify.
+        length: how many letters a new challenge has.
+        lifetime: how long a challenge may be answered.
+    """
+
+    def __init__(self, keys: Sequence[str], *, length: int, lifetime: timedelta) -> None:
+        self._keys = list(keys)
+        self._length = length
+        self.lifetime = lifetime
+
+    def issue(self, *, now: datetime) -> str:
+        """A new challenge, good for one guess."""
+        payload = bytes([self._length]) + secrets.token_bytes(16)
+        return Tokens(self._keys, _PURPOSE).make(payload, now=now)
+
+    def is_fresh(self, challenge: str, *, now: datetime) -> bool:
+        """Whether *challenge* is genuine and young enough; says nothing about its being spent."""
+        try:
+            _, made_at = Tokens(self._keys, _PURPOSE).read(challenge)
+        except BadToken:
+            return False
+        return now - made_at <= self.lifetime
+
+    def check(self, tx: Transaction, challenge: str, typed: str, *, now: datetime) -> bool:
+        """Spend *challenge*, then tell whether *typed* are its letters; *tx* must be committed.
+
+        Raises:
+            CaptchaRefused: the challenge is forged, too old or was already spent.
+        """
+        if not self.is_fresh(challenge, now=now):
+            raise CaptchaRefused
+        _spend(tx, nonce(challenge, self._keys), now=now)
+        expected = answer(challenge, self._keys).translate(SAME_SHAPE)
+        given = cleaned(typed).translate(SAME_SHAPE)
+        return hmac.compare_digest(expected.encode(), given.encode("utf-8", "replace"))
+
+    def picture(self, challenge: str) -> bytes:
+        """The PNG of *challenge*; the same bytes each time and on every host.
+
+        Raises:
+            BadToken: it was not issued with one of our keys.
+        """
+        key, payload = _opened(challenge, self._keys)
+        return image.draw(_letters(key, payload), _derive(key, "draw", payload))
+
+
+def answer(challenge: str, keys: Sequence[str]) -> str:
+    """The letters of *challenge*, for whoever holds the keys (self-tests, benchmarks).
+
+    Raises:
+        BadToken: it was not issued with one of *keys*.
+    """
+    return _letters(*_opened(challenge, keys))
+
+
+def nonce(challenge: str, keys: Sequence[str]) -> str:
+    """What makes *challenge* unique, as 34 hex digits, whatever the spelling of its text."""
+    return _opened(challenge, keys)[1].hex()
+
+
+def cleaned(typed: str) -> str:
+    """*typed* without the spaces, dashes, dots and invisible characters that people add."""
+    return _IGNORED.sub("", unicodedata.normalize("NFKC", typed))
+
+
+def purge(tx: Transaction, *, before: datetime) -> None:
+    """Forget challenges spent before *before*, when they are too old to be answered anyway."""
+    tx.execute(
+        sa.text("DELETE FROM captcha_spent WHERE spent_at < :before"), {"before": stamp(before)}
+    )
+
+
+def _spend(tx: Transaction, spent: str, *, now: datetime) -> None:
+    inserted = tx.execute(
+        sa.text(
+            "INSERT INTO captcha_spent (nonce, spent_at) VALUES (:nonce, :now)"
+            " ON CONFLICT (nonce) DO NOTHING"
+        ),
+        {"nonce": spent, "now": stamp(now)},
+    )
+    if inserted.rowcount != 1:
+        raise CaptchaRefused
+
+
+def _opened(challenge: str, keys: Sequence[str]) -> tuple[str, bytes]:
+    """The key that verifies *challenge* (the one to derive with) and the signed bytes."""
+    for key in reversed(keys):
+        try:
+            payload, _ = Tokens([key], _PURPOSE).read(challenge)
+        except BadToken:
+            continue
+        return key, payload
+    raise BadToken
+
+
+def _derive(key: str, purpose: str, payload: bytes) -> bytes:
+    return hmac.new(key.encode(), f"{purpose}|".encode() + payload, hashlib.sha256).digest()
+
+
+def _letters(key: str, payload: bytes) -> str:
+    """Drawn again until changing the case of the whole answer always makes it wrong."""
+    for attempt in range(1000):
+        number = int.from_bytes(_derive(key, f"answer{attempt}", payload))
+        letters = _in_alphabet(number, payload[0])
+        if _CAPITALS & set(letters) and _SMALL & set(letters):
+            return letters
+    raise BadToken
+
+
+def _in_alphabet(number: int, length: int) -> str:
+    letters = []
+    for _ in range(length):
+        number, digit = divmod(number, len(ALPHABET))
+        letters.append(ALPHABET[digit])
+    return "".join(letters)

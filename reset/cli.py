@@ -1,0 +1,76 @@
+"""The commands of the operator: `flask reset ...`."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import threading
+from zoneinfo import ZoneInfo
+
+import click
+from flask import current_app
+from flask.cli import AppGroup
+
+from reset import audit
+from reset.audit import ResetRequest
+from reset.service import service
+
+commands = AppGroup("reset", help="Operate the password reset service.")
+
+
+@commands.command()
+def migrate() -> None:
+    """Bring the database of the service up to date; safe to run again."""
+    done = service().database.migrate()
+    click.echo(f"applied: {', '.join(map(str, done))}" if done else "up to date")
+
+
+@commands.command()
+def worker() -> None:
+    """Send mails until stopped (SIGTERM or Ctrl-C); several may run at once."""
+    stop = threading.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, lambda *_: stop.set())
+    service().make_worker().run(stop)
+
+
+@commands.command()
+@click.argument("number_or_address")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+def trace(number_or_address: str, as_json: bool) -> None:
+    """Tell what happened to a request (by its number) or to the latest of an address."""
+    found = service().flow.trace(number_or_address)
+    if as_json:
+        click.echo(json.dumps([_plain(one) for one in found], ensure_ascii=False, indent=2))
+    elif found:
+        click.echo("\n\n".join(_told(one, current_app.config["RESET_TIMEZONE"]) for one in found))
+    if not found:
+        click.echo("nothing found", err=True)
+        sys.exit(1)
+
+
+def _plain(request: ResetRequest) -> dict[str, object]:
+    return {
+        "number": audit.spoken(request.number),
+        "address": request.address,
+        "created_at": request.created_at.isoformat(),
+        "events": [
+            {"at": event.at.isoformat(), "event": event.name, **event.details}
+            for event in request.events
+        ],
+    }
+
+
+def _told(request: ResetRequest, zone: ZoneInfo) -> str:
+    lines = [f"{audit.spoken(request.number)}  {request.address}"]
+    for event in request.events:
+        time = event.at.astimezone(zone).strftime("%Y-%m-%d %H:%M:%S")
+        lines.append(
+            f"  {time}  {event.name.replace('_', ' '):<18} {_details(event.details)}".rstrip()
+        )
+    return "\n".join(lines)
+
+
+def _details(details: dict[str, str | int]) -> str:
+    return ", ".join(f"{name}: {value}" for name, value in details.items())

@@ -1,0 +1,145 @@
+"""Our own database: connections, transactions and numbered migrations.
+
+Times are kept as text of fixed width in UTC (`2026-11-22T15:50:00.000000Z`): they sort as text and
+read the same in every database and every client.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib import resources
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from reset.errors import StoreUnavailable
+
+BUSY_TIMEOUT_MS = 5000
+_TIME = "%Y-%m-%dT%H:%M:%S.%fZ"
+
+Transaction = sa.Connection
+
+
+def stamp(moment: datetime) -> str:
+    """*moment* (aware) as it is kept in the database."""
+    return moment.astimezone(UTC).strftime(_TIME)
+
+
+def moment(stamped: str) -> datetime:
+    """The aware UTC time of a kept text."""
+    return datetime.strptime(stamped, _TIME).replace(tzinfo=UTC)
+
+
+def new_key(now: datetime) -> str:
+    """A primary key of 24 hex digits; keys of later times sort later."""
+    return f"{int(now.timestamp() * 1_000_000):014x}{secrets.token_hex(5)}"
+
+
+class Database:
+    """Our tables, reached by a SQLAlchemy URL; connects on first use."""
+
+    def __init__(self, url: str) -> None:
+        self._engine = sa.create_engine(url, hide_parameters=True, pool_pre_ping=False)
+        if self._engine.dialect.name == "sqlite":
+            _prepare_sqlite(self._engine)
+
+    @contextmanager
+    def begin(self, *, durable: bool = True) -> Iterator[Transaction]:
+        """One transaction: committed at the end of the block, rolled back by an exception.
+
+        With ``durable=False`` the commit survives the end of our processes, but perhaps not a
+        power cut: for counters and spent captchas, which nobody was promised.
+
+        Raises:
+            StoreUnavailable: the database did not answer or could not write; nothing was kept.
+        """
+        try:
+            with self._engine.connect() as connection:
+                connection = connection.execution_options(durable=durable)
+                with connection.begin():
+                    yield connection
+        except (sa.exc.DBAPIError, sa.exc.TimeoutError) as error:
+            raise StoreUnavailable(type(error.__cause__ or error).__name__) from error
+
+    @contextmanager
+    def read(self) -> Iterator[Transaction]:
+        """A consistent view for reading; takes no lock that a writer would wait for."""
+        try:
+            with self._engine.connect() as connection:
+                connection = connection.execution_options(read_only=True)
+                with connection.begin():
+                    yield connection
+        except (sa.exc.DBAPIError, sa.exc.TimeoutError) as error:
+            raise StoreUnavailable(type(error.__cause__ or error).__name__) from error
+
+    def migrate(self) -> list[int]:
+        """Apply the migrations that are missing, each once; returns their numbers.
+
+        Safe to run twice and from two processes: they wait for one another.
+
+        Raises:
+            StoreUnavailable: the database could not be changed; the present step was undone.
+        """
+        with self.begin() as tx:
+            tx.execute(sa.text(_VERSIONS))
+            done = tx.execute(sa.text("SELECT COALESCE(MAX(version), 0) FROM schema_version"))
+            present = int(done.scalar_one())
+            missing = [step for step in _migrations() if step[0] > present]
+            for number, statements in missing:
+                for statement in statements:
+                    tx.execute(sa.text(statement))
+                tx.execute(
+                    sa.text("INSERT INTO schema_version (version) VALUES (:v)"), {"v": number}
+                )
+        return [number for number, _ in missing]
+
+    def close(self) -> None:
+        """Give up all connections; the next use opens new ones (needed after a fork)."""
+        self._engine.dispose()
+
+
+_VERSIONS = "CREATE TABLE IF NOT EXISTS schema_version (version INTEGER PRIMARY KEY)"
+
+
+def _migrations() -> list[tuple[int, list[str]]]:
+    """(number, statements) of each file `migrations/NUMBER_NAME.sql`, in order."""
+    files = resources.files("reset").joinpath("migrations").iterdir()
+    steps = [(int(f.name[:4]), f.read_text("utf-8")) for f in files if f.name.endswith(".sql")]
+    return sorted((number, _statements(sql)) for number, sql in steps)
+
+
+def _statements(sql: str) -> list[str]:
+    without_comments = re.sub(r"--.*", "", sql)
+    return [part.strip() for part in without_comments.split(";") if part.strip()]
+
+
+def _prepare_sqlite(engine: sa.Engine) -> None:
+    path = engine.url.database or ":memory:"
+
+    @sa.event.listens_for(engine, "do_connect")
+    def _create_private_file(*_: object) -> None:
+        if path != ":memory:":
+            Path(path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            Path(path).touch(mode=0o600)
+
+    @sa.event.listens_for(engine, "connect")
+    def _configure(connection: sa.engine.interfaces.DBAPIConnection, _: object) -> None:
+        connection.isolation_level = None  # We begin transactions ourselves, below.
+        for pragma in (f"busy_timeout={BUSY_TIMEOUT_MS}", "journal_mode=WAL", "foreign_keys=ON"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @sa.event.listens_for(engine, "begin")
+    def _begin(connection: sa.Connection) -> None:
+        options = connection.get_execution_options()
+        if options.get("read_only"):
+            connection.exec_driver_sql("BEGIN")
+            return
+        # In WAL mode FULL syncs at every commit and NORMAL only at checkpoints.
+        level = "FULL" if options.get("durable") else "NORMAL"
+        connection.exec_driver_sql(f"PRAGMA synchronous={level}")
+        # A transaction that starts by reading and then writes can fail as "locked" at once.
+        connection.exec_driver_sql("BEGIN IMMEDIATE")

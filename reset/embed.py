@@ -1,0 +1,79 @@
+"""What lets a portal frame the forms without cookies: who may send them, and the headers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+from flask import Flask, Response, request
+
+from reset.errors import ForeignOrigin
+
+_POLICY = (
+    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; "
+    "media-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; "
+    "object-src 'none'; frame-ancestors {ancestors}"
+)
+_EVERYWHERE = {
+    "X-Content-Type-Options": "nosniff",
+    # `no-referrer` would turn the Origin of our own forms into "null".
+    "Referrer-Policy": "strict-origin",
+    "X-Robots-Tag": "noindex",
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+_YEAR = 31_536_000
+
+
+def refuse_foreign_form(public_url: str) -> None:
+    """Accept a form only from our own page, judged without any cookie.
+
+    Raises:
+        ForeignOrigin: another site's page sent it, or a frame sandboxed to have no origin.
+    """
+    site = request.headers.get("Sec-Fetch-Site")
+    if site is not None:
+        if site not in ("same-origin", "none"):
+            raise ForeignOrigin
+        return
+    origin = request.headers.get("Origin", "null")
+    # A browser without the first header and without an origin is old; the form state decides.
+    if origin != "null" and origin.lower() != _origin(public_url):
+        raise ForeignOrigin
+
+
+class Headers:
+    """Adds the security headers to every response of *app*.
+
+    Args:
+        framed: endpoints that *ancestors* (origins) may frame; all other pages nobody may.
+    """
+
+    def __init__(
+        self, app: Flask, *, framed: Sequence[str], ancestors: Sequence[str], https: bool
+    ) -> None:
+        self._framed = frozenset(framed)
+        self._ancestors = " ".join(["'self'", *ancestors]) if ancestors else "'none'"
+        self._https = https
+        app.after_request(self._add)
+
+    def _add(self, response: Response) -> Response:
+        headers = response.headers
+        framed = request.endpoint in self._framed and self._ancestors != "'none'"
+        ancestors = self._ancestors if framed else "'none'"
+        headers["Content-Security-Policy"] = _POLICY.format(ancestors=ancestors)
+        for name, value in _EVERYWHERE.items():
+            headers[name] = value
+        if not framed:
+            headers["X-Frame-Options"] = "DENY"
+            headers["Cross-Origin-Opener-Policy"] = "same-origin"
+        if self._https:
+            headers["Strict-Transport-Security"] = f"max-age={_YEAR}"
+        if "Cache-Control" not in headers or headers["Cache-Control"] == "no-cache":
+            headers["Cache-Control"] = "no-store"
+        return response
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}".lower()

@@ -1,0 +1,88 @@
+"""Errors turned into pages, in one place: in Spanish, with what to do next."""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+from typing import Any
+
+from flask import Flask, render_template, request
+from werkzeug.exceptions import HTTPException
+
+from reset import texts
+from reset.errors import (
+    AccountsUnavailable,
+    ClientUnknown,
+    ForeignOrigin,
+    LinkBusy,
+    LinkError,
+    RateLimited,
+    StoreUnavailable,
+)
+
+BUSY_SECONDS = 5
+DOWN_SECONDS = 30
+_PAGES = {400, 403, 404, 405, 410, 413, 429, 500, 503}
+log = logging.getLogger(__name__)
+
+Answer = tuple[str, int, dict[str, str]]
+
+
+def register(app: Flask) -> None:
+    """Let every error of *app* end in a page of ours."""
+    app.register_error_handler(HTTPException, _http)
+    app.register_error_handler(LinkError, _dead_link)
+    app.register_error_handler(LinkBusy, _busy)
+    app.register_error_handler(RateLimited, _limited)
+    app.register_error_handler(ForeignOrigin, _foreign)
+    for error in (StoreUnavailable, AccountsUnavailable):
+        app.register_error_handler(error, _store_down)
+    app.register_error_handler(ClientUnknown, _misconfigured)
+    app.register_error_handler(Exception, _unexpected)
+
+
+def _http(error: HTTPException) -> Answer:
+    status = error.code or 500
+    if status < 400:  # A redirect of the router.
+        return "", status, dict(error.get_headers())
+    if status not in _PAGES:
+        status = 400 if status < 500 else 500
+    headers = {n: v for n, v in error.get_headers() if n in ("Allow", "Retry-After")}
+    return _page(status, headers)
+
+
+def _dead_link(error: LinkError) -> Answer:
+    return _page(410, reason=error.reason)
+
+
+def _busy(_: LinkBusy) -> Answer:
+    return _page(503, {"Retry-After": str(BUSY_SECONDS)}, busy=True)
+
+
+def _limited(error: RateLimited) -> Answer:
+    wait = texts.duration(timedelta(seconds=error.retry_after))
+    return _page(429, {"Retry-After": str(error.retry_after)}, wait=wait)
+
+
+def _foreign(_: ForeignOrigin) -> Answer:
+    return _page(403)
+
+
+def _store_down(error: Exception) -> Answer:
+    log.error("store unavailable", extra={"error": type(error).__name__, "cause": str(error)})
+    return _page(503, {"Retry-After": str(DOWN_SECONDS)}, busy=False)
+
+
+def _misconfigured(_: ClientUnknown) -> Answer:
+    log.error("no client address: behind a proxy, RESET_TRUSTED_PROXIES must count the proxies")
+    return _page(503, {"Retry-After": str(DOWN_SECONDS)}, busy=False)
+
+
+def _unexpected(error: Exception) -> Answer:
+    # Not left to Flask: it would log the path, and the path may hold a token.
+    log.error("unexpected error", exc_info=error, extra={"endpoint": request.endpoint})
+    return _page(500)
+
+
+def _page(status: int, headers: dict[str, str] | None = None, **values: Any) -> Answer:
+    return render_template(f"errors/{status}.html", **values), status, headers or {}

@@ -1,0 +1,478 @@
+"""The use cases: what the service does, told without HTTP, HTML or SMTP.
+
+Every state change is one transaction here; web, worker and command line run the same code.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from reset import audit, captcha, links, tokens
+from reset.accounts import Account, AccountBackend
+from reset.address import normalise
+from reset.audit import ResetRequest
+from reset.db import Database, Transaction, moment, stamp
+from reset.errors import (
+    AccountChanged,
+    AccountsUnavailable,
+    BadToken,
+    CaptchaRefused,
+    InvalidAddress,
+    LinkBusy,
+    LinkExpired,
+    LinkReplaced,
+    LinkUnknown,
+    LinkUsed,
+    PasswordRefused,
+    StoreUnavailable,
+)
+from reset.links import Link
+from reset.mail import Letter, outbox
+from reset.mail.outbox import Message, Retry
+from reset.policy import Policy
+from reset.tokens import Tokens
+
+CLAIM = timedelta(seconds=60)  # Longer than any time-out of an account store.
+UNATTENDED = timedelta(minutes=5)
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Rules:
+    """The settings that the use cases follow; ``mail_host`` stands in every Message-ID."""
+
+    public_url: str
+    keys: Sequence[str]
+    link_lifetime: timedelta
+    mail_host: str
+    retry: Retry
+    retention: timedelta
+
+
+@dataclass(frozen=True)
+class OpenLink:
+    """A link that can be used now, and the account as it is now."""
+
+    link: Link
+    account: Account
+
+
+class Flow:
+    """All use cases over one database and one source of accounts."""
+
+    def __init__(
+        self,
+        database: Database,
+        accounts: AccountBackend,
+        challenges: captcha.Captcha,
+        policy: Policy,
+        rules: Rules,
+    ) -> None:
+        self._db = database
+        self._accounts = accounts
+        self._captcha = challenges
+        self._policy = policy
+        self._rules = rules
+        self._link_tokens = Tokens(rules.keys, "link", rules.public_url)
+        self._deny_tokens = Tokens(rules.keys, "deny", rules.public_url)
+
+    # -- A visitor asks -----------------------------------------------------------------------
+
+    def check_captcha(self, challenge: str, typed: str, *, now: datetime) -> None:
+        """Spend *challenge*, right or wrong.
+
+        Raises:
+            CaptchaRefused: the letters are wrong, or it is forged, too old or already spent.
+        """
+        with self._db.begin(durable=False) as tx:
+            right = self._captcha.check(tx, challenge, typed, now=now)
+        if not right:
+            raise CaptchaRefused
+
+    def request(self, address: str, *, allowed: bool, origin: str, now: datetime) -> str:
+        """Store a request for a normalised *address* and return its number.
+
+        The same work for everybody: the worker finds out later who is registered. What is not
+        *allowed* (too many for this address) is kept for the help desk and mails nothing.
+        """
+        number = audit.new_number()
+        with self._db.begin() as tx:
+            audit.open_request(tx, number, address, now=now)
+            audit.note(tx, number, "requested", now=now, origin=origin)
+            if allowed:
+                outbox.enqueue(tx, number, "reset_link", host=self._rules.mail_host, now=now)
+            else:
+                audit.note(tx, number, "limited", now=now)
+        return number
+
+    # -- The worker writes --------------------------------------------------------------------
+
+    def claim_messages(self, *, limit: int, now: datetime) -> list[Message]:
+        """Lease due messages to the caller; looks before it locks."""
+        with self._db.read() as tx:
+            if not outbox.is_due(tx, now=now):
+                return []
+        with self._db.begin() as tx:
+            return outbox.claim(tx, limit=limit, now=now)
+
+    def prepare_mail(self, message: Message, *, now: datetime) -> Letter | None:
+        """What *message* says, with links minted now; None when nothing is to be sent.
+
+        Raises:
+            AccountsUnavailable: nobody could be looked up; try again later.
+        """
+        if message.kind == "password_changed":
+            return self._confirmation(message, now=now)
+        return self._reset_link(message, now=now)
+
+    def note_sent(self, message: Message, *, now: datetime) -> None:
+        """The mail server took *message*."""
+        with self._db.begin() as tx:
+            if outbox.mark_sent(tx, message):
+                audit.note(tx, message.request, "mail_sent", now=now, **_attempt(message))
+
+    def note_deferred(self, message: Message, answer: str, *, now: datetime) -> None:
+        """It was not taken: try again after a while, or give up after some days."""
+        due_at = now + self._rules.retry.delay(message.attempts)
+        with self._db.begin() as tx:
+            if due_at - message.created_at > self._rules.retry.give_up_after:
+                if outbox.mark_abandoned(tx, message):
+                    self._note_failure(tx, message, "mail_abandoned", answer, now=now)
+            elif outbox.put_back(tx, message, due_at=due_at):
+                self._note_failure(tx, message, "mail_deferred", answer, now=now)
+
+    def note_refused(self, message: Message, answer: str, *, now: datetime) -> None:
+        """It will never be taken."""
+        with self._db.begin() as tx:
+            if outbox.mark_abandoned(tx, message):
+                self._note_failure(tx, message, "mail_refused", answer, now=now)
+
+    # -- The bearer of a link ------------------------------------------------------------------
+
+    def open_link(self, token: str, *, now: datetime) -> OpenLink:
+        """The account that *token* may set a password for; changes nothing but the trace.
+
+        Raises:
+            LinkError: it cannot be used; its class says why.
+            LinkBusy: somebody is using it right now.
+        """
+        opened = self._usable(token, now=now)
+        with self._db.begin(durable=False) as tx:
+            if links.note_opened(tx, opened.link, now=now):
+                audit.note(tx, opened.link.request, "link_opened", now=now)
+        return opened
+
+    def set_password(self, token: str, password: str, *, origin: str, now: datetime) -> None:
+        """Set *password*, exactly as typed, and use the link up.
+
+        Raises:
+            PasswordRefused: a rule or the portal's store does not take it; the link stays good.
+            LinkError, LinkBusy: as in `open_link`.
+            AccountsUnavailable: the store did not answer; the link stays good.
+        """
+        opened = self._usable(token, now=now)
+        self._refuse_weak(opened, password, now=now)
+        with self._claimed(opened.link, origin=origin, now=now):
+            try:
+                self._change(opened, password)
+            except AccountsUnavailable:
+                # The answer may have been lost on its way: look what is true.
+                if not self._settle(opened.link, now=now):
+                    raise
+                return
+        self._finish(opened.link, opened.account, origin, now=now)
+
+    def weaknesses(self, opened: OpenLink, password: str) -> list[str]:
+        """The codes of every rule that *password* does not keep for this account; may be empty."""
+        codes = self._policy.violations(password, opened.account.personal)
+        if codes:
+            return [str(code) for code in codes]
+        return ["same_as_present"] if self._accounts.has_password(opened.account, password) else []
+
+    def deny_token_is_good(self, token: str) -> bool:
+        """Whether *token* is from one of our mails and its request is still known."""
+        return self._denied_link(token) is not None
+
+    def deny(self, token: str, *, now: datetime) -> None:
+        """ "I did not ask for this": close the open requests of the accounts behind *token*.
+
+        Raises:
+            LinkUnknown: not one of ours.
+        """
+        link = self._denied_link(token)
+        if link is None:
+            raise LinkUnknown
+        with self._db.begin() as tx:
+            audit.note(tx, link.request, "denied", now=now)
+            for account in {one.account for one in links.of_request(tx, link.request)}:
+                for closed in links.close_all(tx, account):
+                    audit.note(tx, closed, "link_closed", now=now)
+            audit.close_alike(tx, link.request, now=now)
+
+    # -- Housekeeping --------------------------------------------------------------------------
+
+    def settle_claims(self, *, now: datetime) -> None:
+        """Finish what a crash left half-done: the password was changed, or the link is good."""
+        with self._db.read() as tx:
+            lapsed = links.with_lapsed_claim(tx, now=now)
+        for link in lapsed:
+            self._settle(link, now=now)
+
+    def mark_overdue(self, *, now: datetime) -> None:
+        """Mark what has waited for twelve hours for the help desk."""
+        with self._db.read() as tx:
+            if not outbox.newly_overdue(tx, now=now):
+                return
+        with self._db.begin() as tx:
+            for message_id, request in outbox.newly_overdue(tx, now=now):
+                outbox.mark_overdue(tx, message_id, now=now)
+                audit.note(tx, request, "overdue", now=now)
+
+    def purge(self, *, now: datetime) -> int:
+        """Delete what is older than the retention; returns how many requests."""
+        with self._db.begin() as tx:
+            # Twice the lifetime: another host's clock may be behind.
+            captcha.purge(tx, before=now - 2 * self._captcha.lifetime)
+            return audit.purge(tx, before=now - self._rules.retention)
+
+    def trace(self, number_or_address: str) -> list[ResetRequest]:
+        """The request of that number, or the latest of that address; may be empty."""
+        number = audit.unspoken(number_or_address)
+        with self._db.read() as tx:
+            if number:
+                found = audit.by_number(tx, number)
+                return [found] if found else []
+            try:
+                return audit.by_address(tx, normalise(number_or_address))
+            except InvalidAddress:
+                return []
+
+    def is_ready(self, *, now: datetime) -> bool:
+        """Whether requests are stored and a worker attends to the queue."""
+        try:
+            with self._db.read() as tx:
+                return not outbox.is_unattended(tx, since=now - UNATTENDED)
+        except StoreUnavailable:
+            return False
+
+    # -- Parts ---------------------------------------------------------------------------------
+
+    def _reset_link(self, message: Message, *, now: datetime) -> Letter | None:
+        with self._db.read() as tx:
+            address = audit.address_of(tx, message.request) or ""
+        usable, event = _eligible(self._accounts.find_by_address(address))
+        with self._db.begin() as tx:
+            if not outbox.renew(tx, message, now=now):
+                return None
+            if not audit.is_open(tx, message.request):
+                usable, event = [], "request_closed"
+            if not usable:
+                outbox.mark_dropped(tx, message)
+                audit.note(tx, message.request, event, now=now)
+                return None
+            opened = [self._link_to(tx, message.request, account, now=now) for account in usable]
+            if message.attempts == 1:
+                audit.note(tx, message.request, event, now=now, accounts=len(usable))
+        return self._letter_with_links(message, usable, opened, now=now)
+
+    def _link_to(self, tx: Transaction, request: str, account: Account, *, now: datetime) -> Link:
+        """The link of an earlier attempt while it is as good as a new one: both mails work then."""
+        for link in links.of_request(tx, request):
+            if link.account == account.id and link.state == "open":
+                if self._is_unchanged(link, account):
+                    return link
+                links.close(tx, link)
+        return links.create(tx, request, account.id, self._fingerprint(account), now=now)
+
+    def _letter_with_links(
+        self,
+        message: Message,
+        accounts: Sequence[Account],
+        opened: Sequence[Link],
+        *,
+        now: datetime,
+    ) -> Letter:
+        urls = [
+            {"login": account.login, "url": self._url("nueva", self._link_tokens, link, now=now)}
+            for account, link in zip(accounts, opened, strict=True)
+        ]
+        names = {account.name for account in accounts}
+        return Letter(
+            kind="reset_link",
+            to=accounts[0].address,
+            name=names.pop() if len(names) == 1 else "",
+            message_id=message.message_id,
+            facts={
+                "links": urls,
+                "valid_until": now + self._rules.link_lifetime,
+                "number": message.request,
+                "deny_url": self._url("no-fui-yo", self._deny_tokens, opened[0], now=now),
+            },
+        )
+
+    def _url(self, page: str, signer: Tokens, link: Link, *, now: datetime) -> str:
+        token = signer.make(bytes.fromhex(link.id), now=now)
+        return f"{self._rules.public_url}/{page}/{token}"
+
+    def _confirmation(self, message: Message, *, now: datetime) -> Letter | None:
+        with self._db.begin() as tx:
+            if not outbox.renew(tx, message, now=now):
+                return None
+        content = message.content
+        return Letter(
+            kind="password_changed",
+            to=content["to"],
+            name=content["name"],
+            message_id=message.message_id,
+            facts={
+                "login": content["login"],
+                "origin": content["origin"],
+                "when": moment(content["when"]),
+                "number": message.request,
+            },
+        )
+
+    def _usable(self, token: str, *, now: datetime) -> OpenLink:
+        link, made_at = self._genuine(token)
+        if link.state == "used":
+            raise LinkUsed
+        if link.state == "closed":
+            raise LinkReplaced
+        if now - made_at > self._rules.link_lifetime:
+            raise LinkExpired
+        if link.state == "claimed":
+            raise LinkBusy
+        account = self._accounts.get(link.account)
+        if account is None or account.obstacle or not self._is_unchanged(link, account):
+            raise LinkReplaced
+        return OpenLink(link, account)
+
+    def _genuine(self, token: str) -> tuple[Link, datetime]:
+        try:
+            payload, made_at = self._link_tokens.read(token)
+        except BadToken as error:
+            raise LinkUnknown from error
+        with self._db.read() as tx:
+            link = links.get(tx, payload.hex())
+        if link is None:
+            raise LinkUnknown
+        return link, made_at
+
+    def _denied_link(self, token: str) -> Link | None:
+        try:
+            payload, _ = self._deny_tokens.read(token)
+        except BadToken:
+            return None
+        with self._db.read() as tx:
+            return links.get(tx, payload.hex())
+
+    def _refuse_weak(self, opened: OpenLink, password: str, *, now: datetime) -> None:
+        codes = self.weaknesses(opened, password)
+        if codes:
+            self._note_refused_password(opened.link, codes, now=now)
+            raise PasswordRefused(codes)
+
+    @contextmanager
+    def _claimed(self, link: Link, *, origin: str, now: datetime) -> Iterator[None]:
+        """Hold *link* while a password is set; a refusal gives it back.
+
+        A claim left by any other failure is settled by the worker when it has run out.
+        """
+        with self._db.begin() as tx:
+            if not links.claim(tx, link, until=now + CLAIM, origin=origin):
+                raise LinkBusy
+        try:
+            yield
+        except AccountChanged as error:
+            with self._db.begin() as tx:
+                links.give_back(tx, link)
+                links.close(tx, link)
+            raise LinkReplaced from error
+        except PasswordRefused as error:
+            with self._db.begin() as tx:
+                links.give_back(tx, link)
+            self._note_refused_password(link, error.codes, now=now)
+            raise
+
+    def _change(self, opened: OpenLink, password: str) -> None:
+        """Look once more, now that nobody else can use the link, then write."""
+        if self._accounts.get(opened.account.id) != opened.account:
+            raise AccountChanged
+        self._accounts.set_password(opened.account, password)
+
+    def _settle(self, link: Link, *, now: datetime) -> bool:
+        """End a claim by what the portal's store says; True if the password was changed."""
+        account = self._accounts.get(link.account)
+        if account is not None and not self._is_unchanged(link, account):
+            self._finish(link, account, link.origin or "", now=now)
+            return True
+        with self._db.begin() as tx:
+            links.give_back(tx, link)
+        return False
+
+    def _finish(self, link: Link, account: Account, origin: str, *, now: datetime) -> None:
+        """Note a changed password and queue the confirmation, in one transaction."""
+        try:
+            with self._db.begin() as tx:
+                if not links.use(tx, link):
+                    return
+                audit.note(tx, link.request, "password_changed", now=now, origin=origin)
+                content = {
+                    "to": account.address,
+                    "name": account.name,
+                    "login": account.login,
+                    "origin": origin,
+                    "when": stamp(now),
+                }
+                host = self._rules.mail_host
+                outbox.enqueue(
+                    tx, link.request, "password_changed", host=host, now=now, content=content
+                )
+                for other in links.close_all(tx, account.id):
+                    audit.note(tx, other, "superseded", now=now)
+                audit.close_alike(tx, link.request, now=now)
+        except StoreUnavailable:
+            # The password is changed, and that is what the person must hear. The worker finds
+            # the claim, compares fingerprints and sends the confirmation.
+            log.exception("change not noted", extra={"request": link.request})
+
+    def _note_refused_password(self, link: Link, codes: Sequence[str], *, now: datetime) -> None:
+        with self._db.begin(durable=False) as tx:
+            audit.note(tx, link.request, "password_refused", now=now, reasons=", ".join(codes))
+
+    def _note_failure(
+        self, tx: Transaction, message: Message, event: str, answer: str, *, now: datetime
+    ) -> None:
+        audit.note(tx, message.request, event, now=now, answer=answer, **_attempt(message))
+
+    def _fingerprint(self, account: Account) -> str:
+        return tokens.fingerprint(self._rules.keys, *_identity(account))
+
+    def _is_unchanged(self, link: Link, account: Account) -> bool:
+        return tokens.has_fingerprint(self._rules.keys, link.fingerprint, *_identity(account))
+
+
+def _identity(account: Account) -> tuple[str, str, str]:
+    """What must stay as it was for a link to live."""
+    return account.id, account.address, account.credential
+
+
+def _eligible(found: Sequence[Account]) -> tuple[list[Account], str]:
+    """The accounts to write to, and the event that tells the help desk why or why not."""
+    if not found:
+        return [], "no_account"
+    if len({account.address for account in found}) > 1:
+        # The portal spells one address in two ways: which is right, only a person can tell.
+        return [], "address_ambiguous"
+    usable = [account for account in found if account.obstacle is None]
+    if not usable:
+        return [], str(found[0].obstacle)
+    return usable, "account_found"
+
+
+def _attempt(message: Message) -> Mapping[str, str | int]:
+    return {"mail": message.kind, "attempt": message.attempts}

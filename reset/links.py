@@ -1,0 +1,146 @@
+"""Reset links as the database knows them: what a link stands for and how far it got.
+
+States: open -> claimed (a password is being set) -> used; open or claimed -> closed.
+Every change names the state it leaves, so that two hosts cannot both make it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from reset.db import Transaction, stamp
+from reset.tokens import new_id
+
+_COLUMNS = "id, request, account, fingerprint, state, origin"
+
+
+@dataclass(frozen=True)
+class Link:
+    """One link: ``account`` is the backend's id as JSON, ``origin`` who claimed it, coarsely."""
+
+    id: str
+    request: str
+    account: str
+    fingerprint: str
+    state: str
+    origin: str | None
+
+
+def create(tx: Transaction, request: str, account: str, fingerprint: str, *, now: datetime) -> Link:
+    """An open link of *request* to *account* as it is now."""
+    link = Link(new_id().hex(), request, account, fingerprint, "open", None)
+    tx.execute(
+        sa.text(
+            "INSERT INTO links (id, request, account, fingerprint, state, created_at)"
+            " VALUES (:id, :request, :account, :fingerprint, 'open', :now)"
+        ),
+        {
+            "id": link.id,
+            "request": request,
+            "account": account,
+            "fingerprint": fingerprint,
+            "now": stamp(now),
+        },
+    )
+    return link
+
+
+def get(tx: Transaction, link_id: str) -> Link | None:
+    """The link of the 32 hex digits *link_id*."""
+    row = tx.execute(
+        sa.text(f"SELECT {_COLUMNS} FROM links WHERE id = :id"), {"id": link_id}
+    ).one_or_none()
+    return Link(*row) if row else None
+
+
+def of_request(tx: Transaction, request: str) -> list[Link]:
+    """All links of one request, in whatever state."""
+    rows = tx.execute(
+        sa.text(f"SELECT {_COLUMNS} FROM links WHERE request = :request"), {"request": request}
+    )
+    return [Link(*row) for row in rows]
+
+
+def note_opened(tx: Transaction, link: Link, *, now: datetime) -> bool:
+    """Remember the first time that somebody (or a scanner) opened *link*; True that once."""
+    return _changed(
+        tx,
+        "UPDATE links SET opened_at = :now WHERE id = :id AND opened_at IS NULL",
+        id=link.id,
+        now=stamp(now),
+    )
+
+
+def claim(tx: Transaction, link: Link, *, until: datetime, origin: str) -> bool:
+    """Take an open link for one attempt to set a password; False if somebody else has it."""
+    return _changed(
+        tx,
+        "UPDATE links SET state = 'claimed', claimed_until = :until, origin = :origin"
+        " WHERE id = :id AND state = 'open'",
+        id=link.id,
+        until=stamp(until),
+        origin=origin,
+    )
+
+
+def give_back(tx: Transaction, link: Link) -> bool:
+    """End a claim without a new password: the link is good again."""
+    return _changed(
+        tx,
+        "UPDATE links SET state = 'open', claimed_until = NULL"
+        " WHERE id = :id AND state = 'claimed'",
+        id=link.id,
+    )
+
+
+def use(tx: Transaction, link: Link) -> bool:
+    """Mark a link whose password was set; True for the one caller who did.
+
+    A link given back meanwhile (its claim had run out) is used up all the same.
+    """
+    return _changed(
+        tx,
+        "UPDATE links SET state = 'used', claimed_until = NULL"
+        " WHERE id = :id AND state IN ('claimed', 'open')",
+        id=link.id,
+    )
+
+
+def close(tx: Transaction, link: Link) -> bool:
+    """Close one open link for good."""
+    return _changed(
+        tx, "UPDATE links SET state = 'closed' WHERE id = :id AND state = 'open'", id=link.id
+    )
+
+
+def close_all(tx: Transaction, account: str) -> list[str]:
+    """Close every open link of *account*; returns the requests they belonged to."""
+    rows = tx.execute(
+        sa.text("SELECT DISTINCT request FROM links WHERE account = :account AND state = 'open'"),
+        {"account": account},
+    )
+    requests = [str(row.request) for row in rows]
+    tx.execute(
+        sa.text("UPDATE links SET state = 'closed' WHERE account = :account AND state = 'open'"),
+        {"account": account},
+    )
+    return requests
+
+
+def with_lapsed_claim(tx: Transaction, *, now: datetime) -> list[Link]:
+    """Links claimed by somebody who never came back (a crash in the middle)."""
+    rows = tx.execute(
+        sa.text(
+            f"SELECT {_COLUMNS} FROM links WHERE state = 'claimed' AND claimed_until < :now"
+            " LIMIT 50"
+        ),
+        {"now": stamp(now)},
+    )
+    return [Link(*row) for row in rows]
+
+
+def _changed(tx: Transaction, statement: str, **values: str) -> bool:
+    return tx.execute(sa.text(statement), values).rowcount == 1

@@ -1,0 +1,18 @@
+"""Mails: what one says, before it has words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Letter:
+    """One mail to one person; ``kind`` names its templates, ``facts`` is what they say."""
+
+    kind: str
+    to: str
+    name: str
+    message_id: str
+    facts: Mapping[str, Any] = field(repr=False)  # May hold links.

@@ -1,0 +1,40 @@
+"""A letter in words: subject, text and HTML from the templates in `templates/email/`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from flask import render_template
+
+from reset import texts
+from reset.audit import spoken
+from reset.mail import Letter
+from reset.mail.sender import MimeMessage
+
+_HEADERS = {
+    "Auto-Submitted": "auto-generated",  # Source: RFC 3834, 5.
+    "X-Auto-Response-Suppress": "All",
+}
+
+
+def compose(letter: Letter, *, zone: ZoneInfo, reply_to: str = "") -> MimeMessage:
+    """The message of *letter*, times in *zone*; needs an application context."""
+    facts = {name: _worded(fact, zone) for name, fact in letter.facts.items()}
+    facts |= {"number": spoken(letter.facts["number"]), "name": letter.name}
+    folder = f"email/{letter.kind}"
+    message = MimeMessage(
+        subject=render_template(f"{folder}/subject.txt", **facts).strip(),
+        recipients=[letter.to],
+        body=render_template(f"{folder}/body.txt", **facts),
+        html=render_template(f"{folder}/body.html", **facts),
+        reply_to=reply_to or None,
+        extra_headers=_HEADERS,
+    )
+    message.msgId = letter.message_id
+    return message
+
+
+def _worded(fact: Any, zone: ZoneInfo) -> Any:
+    return texts.local_time(fact, zone) if isinstance(fact, datetime) else fact

@@ -1,0 +1,184 @@
+"""The queue of mails: a message stays until the mail server took it or it was given up.
+
+States: queued -> sending (under a lease) -> sent; sending -> queued again after a failure;
+sending -> abandoned (refused, or too old), sending -> dropped (nothing to send).
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from email.utils import make_msgid
+
+import sqlalchemy as sa
+
+from reset.db import Transaction, moment, new_key, stamp
+
+LEASE = timedelta(minutes=5)
+OVERDUE = timedelta(hours=12)  # Source: the portal's manual; then the help desk follows up.
+
+
+@dataclass(frozen=True)
+class Message:
+    """One queued mail; ``attempts`` counts the present one, ``lease`` names its holder."""
+
+    id: str
+    request: str
+    kind: str
+    message_id: str
+    content: Mapping[str, str]
+    attempts: int
+    lease: str
+    created_at: datetime
+
+
+@dataclass(frozen=True)
+class Retry:
+    """When to try again: first after ``first``, then twice as long, at most ``most`` apart."""
+
+    first: timedelta
+    most: timedelta
+    give_up_after: timedelta
+
+    def delay(self, attempts: int) -> timedelta:
+        """The pause after attempt number *attempts*, with jitter so that queues spread out."""
+        doubled = self.first * (1 << min(attempts - 1, 20))
+        jitter = random.uniform(0.75, 1.0)  # noqa: S311 - no secret
+        return min(doubled, self.most) * jitter
+
+
+def enqueue(
+    tx: Transaction,
+    request: str,
+    kind: str,
+    *,
+    host: str,
+    now: datetime,
+    content: Mapping[str, str] | None = None,
+) -> None:
+    """Queue a mail; its Message-ID (at *host*) is made here, so that a retry is the same mail."""
+    tx.execute(
+        sa.text(
+            "INSERT INTO outbox (id, request, kind, message_id, content, state, attempts,"
+            " due_at, created_at)"
+            " VALUES (:id, :request, :kind, :message_id, :content, 'queued', 0, :now, :now)"
+        ),
+        {
+            "id": new_key(now),
+            "request": request,
+            "kind": kind,
+            "message_id": make_msgid(domain=host),
+            "content": json.dumps(dict(content or {}), ensure_ascii=False),
+            "now": stamp(now),
+        },
+    )
+
+
+_DUE = "((state = 'queued' AND due_at <= :now) OR (state = 'sending' AND leased_until <= :now))"
+
+
+def is_due(tx: Transaction, *, now: datetime) -> bool:
+    """Whether there is anything to claim; only reads."""
+    found = tx.execute(sa.text(f"SELECT 1 FROM outbox WHERE {_DUE} LIMIT 1"), {"now": stamp(now)})
+    return found.scalar() is not None
+
+
+def claim(tx: Transaction, *, limit: int, now: datetime) -> list[Message]:
+    """Lease up to *limit* due messages to this worker, oldest first; may be empty.
+
+    After ``LEASE`` another worker may send a message again: delivery is at least once.
+    Source: RFC 5321, 4.5.4.1 (sending strategy).
+    """
+    lock = "" if tx.dialect.name == "sqlite" else " FOR UPDATE SKIP LOCKED"
+    rows = tx.execute(
+        sa.text(f"SELECT * FROM outbox WHERE {_DUE} ORDER BY id LIMIT :limit{lock}"),
+        {"now": stamp(now), "limit": limit},
+    ).all()
+    lease = secrets.token_hex(16)
+    for row in rows:
+        tx.execute(
+            sa.text(
+                "UPDATE outbox SET state = 'sending', attempts = attempts + 1, lease = :lease,"
+                " leased_until = :until WHERE id = :id"
+            ),
+            {"id": row.id, "lease": lease, "until": stamp(now + LEASE)},
+        )
+    return [
+        Message(
+            row.id,
+            row.request,
+            row.kind,
+            row.message_id,
+            json.loads(row.content),
+            row.attempts + 1,
+            lease,
+            moment(row.created_at),
+        )
+        for row in rows
+    ]
+
+
+def renew(tx: Transaction, message: Message, *, now: datetime) -> bool:
+    """Start the lease anew right before the hand-over; False if another worker has it now."""
+    return _update(tx, message, "leased_until = :until", until=stamp(now + LEASE))
+
+
+def mark_sent(tx: Transaction, message: Message) -> bool:
+    """The mail server took the message."""
+    return _update(tx, message, "state = 'sent', content = '{}'")
+
+
+def mark_dropped(tx: Transaction, message: Message) -> bool:
+    """There is nobody to write to."""
+    return _update(tx, message, "state = 'dropped', content = '{}'")
+
+
+def mark_abandoned(tx: Transaction, message: Message) -> bool:
+    """Refused for good, or given up."""
+    return _update(tx, message, "state = 'abandoned', content = '{}'")
+
+
+def put_back(tx: Transaction, message: Message, *, due_at: datetime) -> bool:
+    """Try again at *due_at*."""
+    return _update(tx, message, "state = 'queued', due_at = :due", due=stamp(due_at))
+
+
+def newly_overdue(tx: Transaction, *, now: datetime) -> list[tuple[str, str]]:
+    """(id, request) of messages that wait for twelve hours and are not marked yet."""
+    rows = tx.execute(
+        sa.text(
+            "SELECT id, request FROM outbox WHERE state IN ('queued', 'sending')"
+            " AND created_at <= :limit AND overdue_at IS NULL LIMIT 100"
+        ),
+        {"limit": stamp(now - OVERDUE)},
+    )
+    return [(row.id, row.request) for row in rows]
+
+
+def mark_overdue(tx: Transaction, message_id: str, *, now: datetime) -> None:
+    """Mark a waiting message for the help desk's attention."""
+    tx.execute(
+        sa.text("UPDATE outbox SET overdue_at = :now WHERE id = :id"),
+        {"now": stamp(now), "id": message_id},
+    )
+
+
+def is_unattended(tx: Transaction, *, since: datetime) -> bool:
+    """Whether a message has been due since *since* and no worker took it."""
+    found = tx.execute(
+        sa.text("SELECT 1 FROM outbox WHERE state = 'queued' AND due_at <= :since LIMIT 1"),
+        {"since": stamp(since)},
+    )
+    return found.scalar() is not None
+
+
+def _update(tx: Transaction, message: Message, change: str, **values: str) -> bool:
+    statement = (
+        f"UPDATE outbox SET {change} WHERE id = :id AND lease = :lease AND state = 'sending'"
+    )
+    changed = tx.execute(sa.text(statement), {"id": message.id, "lease": message.lease, **values})
+    return changed.rowcount == 1

@@ -1,0 +1,41 @@
+"""The parts of a running service, as `create_app` put them together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, cast
+
+from flask import current_app
+
+from reset.brand import Brand
+from reset.captcha import Captcha
+from reset.db import Database
+from reset.flow import Flow
+from reset.limits import Limits
+from reset.policy import Profile
+from reset.worker import Worker
+
+
+@dataclass(frozen=True)
+class Service:
+    """What the doors (views, commands) need; ``clock`` tells the time in UTC."""
+
+    clock: Callable[[], datetime]
+    database: Database
+    flow: Flow
+    captcha: Captcha
+    limits: Limits
+    brand: Brand
+    profile: Profile
+    public_url: str
+    link_lifetime: timedelta
+    captcha_length: int
+    make_worker: Callable[[], Worker]
+    page_urls: Mapping[str, Any]
+
+
+def service() -> Service:
+    """The parts of the current application."""
+    return cast(Service, current_app.extensions["reset"])

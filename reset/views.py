@@ -1,0 +1,222 @@
+"""The pages of the service: each view is a form, a call and an answer."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from flask import Blueprint, Response, abort, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response as AnyResponse
+
+from reset import audit, texts
+from reset.embed import refuse_foreign_form
+from reset.errors import BadToken, CaptchaRefused, LinkUnknown, PasswordRefused
+from reset.flow import OpenLink
+from reset.forms import PasswordForm, RequestForm, require_fields
+from reset.origin import coarse
+from reset.policy import LONGEST
+from reset.service import service
+
+pages = Blueprint("reset", __name__)
+# What a portal may show in a frame; the pages with a token never.
+FRAMED = ("reset.request_reset", "reset.submit_request", "reset.request_sent")
+_PICTURE_KEPT = timedelta(minutes=30)
+
+
+@pages.get("/")
+def request_reset() -> str:
+    """The form for e-mail and captcha."""
+    return _request_page(RequestForm(email=request.args.get("email", "")[:254]))
+
+
+@pages.post("/")
+def submit_request() -> str | AnyResponse:
+    """Store a request; the answer is the same for every address."""
+    parts = service()
+    _accept_form("request", "email", "captcha", "challenge")
+    form = RequestForm()
+    if form.refresh.data:
+        form.renew_captcha()
+        return _request_page(form, notice=texts.text("captcha_fresh"))
+    if not form.validate():
+        return _request_page(form)
+    try:
+        parts.flow.check_captcha(form.challenge.data, form.captcha.data, now=parts.clock())
+    except CaptchaRefused:
+        form.refuse_captcha()
+        return _request_page(form)
+    allowed = parts.limits.allows_address(form.address)
+    number = parts.flow.request(form.address, allowed=allowed, origin=_origin(), now=parts.clock())
+    return redirect(url_for(".request_sent", number=audit.spoken(number)), code=303)
+
+
+@pages.get("/captcha/<challenge>.png")
+def captcha_image(challenge: str) -> Response:
+    """The letters of a challenge."""
+    service().limits.count_picture()
+    try:
+        picture = service().captcha.picture(challenge)
+    except BadToken:
+        abort(404)
+    response = Response(picture, mimetype="image/png")
+    response.cache_control.private = True
+    response.cache_control.max_age = int(_PICTURE_KEPT.total_seconds())
+    return response
+
+
+@pages.get("/enviada/<number>")
+def request_sent(number: str) -> str:
+    """What happens next; looks nothing up, so that it tells nothing."""
+    digits = audit.unspoken(number)
+    if digits is None:
+        abort(404)
+    return render_template("reset/sent.html", number=audit.spoken(digits))
+
+
+@pages.get("/nueva/<token>")
+def open_link(token: str) -> str:
+    """The form for a new password. Mail scanners open every link: this uses nothing up."""
+    parts = service()
+    parts.limits.count_client("link")
+    opened = parts.flow.open_link(token, now=parts.clock())
+    return _password_page(PasswordForm(formdata=None), token, opened)
+
+
+@pages.get("/nueva")
+def missing_token() -> str:
+    """The address bar after the token was taken out of it: reloading cannot work."""
+    raise LinkUnknown
+
+
+@pages.post("/nueva")
+def new_password() -> str | AnyResponse:
+    """Set the password; only success uses the link up."""
+    parts = service()
+    _accept_form("password", "token", "password", "confirm")
+    form = PasswordForm()
+    token = form.token.data
+    if form.validate():
+        try:
+            parts.flow.set_password(token, form.password.data, origin=_origin(), now=parts.clock())
+            return redirect(url_for(".done"), code=303)
+        except PasswordRefused as refused:
+            form.refuse(_sentences(refused.codes))
+            opened = parts.flow.open_link(token, now=parts.clock())
+    else:
+        opened = parts.flow.open_link(token, now=parts.clock())
+        if form.password.data:
+            form.refuse(_sentences(parts.flow.weaknesses(opened, form.password.data)))
+    return _password_page(form, token, opened)
+
+
+@pages.get("/lista")
+def done() -> str:
+    """The password was changed."""
+    return render_template("reset/done.html")
+
+
+@pages.get("/no-fui-yo/<token>")
+def ask_denial(token: str) -> str:
+    """Asks once; scanners that follow the link change nothing."""
+    service().limits.count_client("link")
+    if not service().flow.deny_token_is_good(token):
+        raise LinkUnknown
+    return render_template("reset/deny.html", token=token, action=url_for(".deny"))
+
+
+@pages.post("/no-fui-yo")
+def deny() -> str:
+    """Close the open links of the account."""
+    parts = service()
+    _accept_form("deny", "token")
+    parts.flow.deny(request.form["token"], now=parts.clock())
+    return render_template("reset/denied.html")
+
+
+@pages.get("/marca.css")
+def brand_css() -> Response:
+    """The brand's colours as CSS custom properties."""
+    return _kept(Response(service().brand.stylesheet, mimetype="text/css"))
+
+
+@pages.get("/marca/logo")
+def brand_logo() -> Response:
+    """The organisation's logo."""
+    logo = service().brand.logo
+    if logo is None:
+        abort(404)
+    kind = "image/svg+xml" if logo.suffix == ".svg" else "image/png"
+    return _kept(Response(logo.read_bytes(), mimetype=kind))
+
+
+@pages.get("/.well-known/change-password")
+def change_password() -> AnyResponse:
+    """Where password managers send people. Source: W3C, well-known URL for changing passwords."""
+    return redirect(url_for(".request_reset"), code=302)
+
+
+@pages.get("/healthz")
+def healthz() -> Response:
+    """This process answers."""
+    return Response("ok\n", mimetype="text/plain")
+
+
+@pages.get("/readyz")
+def readyz() -> Response:
+    """Requests can be stored and a worker attends to the queue."""
+    ready = service().flow.is_ready(now=service().clock())
+    return Response(
+        "ready\n" if ready else "not ready\n", 200 if ready else 503, None, "text/plain"
+    )
+
+
+def _accept_form(purpose: str, *names: str) -> None:
+    """What every form must pass before it is read."""
+    service().limits.count_client(purpose)
+    refuse_foreign_form(service().public_url)
+    require_fields(*names)
+
+
+def _request_page(form: RequestForm, notice: str = "") -> str:
+    words = texts.NUMBERS[service().captcha_length]
+    return render_template(
+        "reset/request.html",
+        form=form,
+        challenge=form.shown_challenge,
+        captcha_words=words,
+        notice=notice,
+    )
+
+
+def _password_page(form: PasswordForm, token: str, opened: OpenLink) -> str:
+    profile = service().profile
+    kinds = ("length", "upper", "lower", "digit") if profile.classes else ("length",)
+    rules = [
+        {"kind": k, "text": texts.RULES[k].format(min_length=profile.min_length)} for k in kinds
+    ]
+    wanted = " required: upper; required: lower; required: digit;" if profile.classes else ""
+    return render_template(
+        "reset/new_password.html",
+        form=form,
+        token=token,
+        login=opened.account.login,
+        rules=rules,
+        min_length=profile.min_length,
+        passwordrules=f"minlength: {profile.min_length};{wanted}",
+        action=url_for(".new_password"),
+    )
+
+
+def _sentences(codes: list[str]) -> list[str]:
+    minimum = service().profile.min_length
+    return [texts.text(code, min_length=minimum, max_length=LONGEST) for code in codes]
+
+
+def _origin() -> str:
+    return coarse(request.remote_addr or "", request.headers.get("User-Agent", ""))
+
+
+def _kept(response: Response) -> Response:
+    """Cached for a year: the page asks for it by a name that changes with its content."""
+    response.cache_control.public = True
+    response.cache_control.max_age = int(timedelta(days=365).total_seconds())
+    return response

@@ -1,0 +1,131 @@
+"""The worker's loop: hand mails over, settle what a crash left, purge what is old."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from time import monotonic
+
+from reset.errors import (
+    AccountsUnavailable,
+    MailDeferred,
+    MailRefused,
+    StoreUnavailable,
+)
+from reset.flow import Flow
+from reset.mail import Letter
+from reset.mail.outbox import Message
+from reset.mail.sender import IDLE_SECONDS, MimeMessage, Sender
+
+# A fixed beat, never started by a request: else the time of the next request would tell
+# whether the one before was for a registered address.
+BEAT_SECONDS = 0.25
+BATCH = 20
+HOUSEKEEPING_SECONDS = 10
+PURGE_EVERY = timedelta(hours=1)
+log = logging.getLogger(__name__)
+
+
+class Worker:
+    """Works for one thread; any number of workers may run on any number of hosts."""
+
+    def __init__(
+        self,
+        flow: Flow,
+        compose: Callable[[Letter], MimeMessage],
+        sender: Sender,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._flow = flow
+        self._compose = compose
+        self._sender = sender
+        self._clock = clock
+        self._last_mail = monotonic()
+        self._next_housekeeping = monotonic()
+        self._next_purge = clock()
+
+    def run(self, stop: threading.Event) -> None:
+        """Work until *stop* is set; an outage of a store or server is waited out."""
+        log.info("worker started")
+        while not stop.is_set():
+            try:
+                while self.run_once() == BATCH and not stop.is_set():
+                    pass
+                self._keep_house()
+            except (StoreUnavailable, AccountsUnavailable) as error:
+                log.error("store unavailable", extra={"error": str(error)})
+                stop.wait(1)
+            except Exception:
+                log.exception("worker error")
+                stop.wait(1)
+            stop.wait(BEAT_SECONDS)
+        self._sender.close()
+        log.info("worker stopped")
+
+    def run_once(self) -> int:
+        """Handle up to ``BATCH`` due messages; returns how many were claimed."""
+        messages = self._flow.claim_messages(limit=BATCH, now=self._clock())
+        outage: MailDeferred | None = None
+        for message in messages:
+            if outage is not None:
+                # One attempt has shown that the server is down; the others need not knock, too.
+                self._flow.note_deferred(message, outage.answer, now=self._clock())
+                continue
+            outage = self._deliver(message)
+        self._drop_idle_connection(busy=bool(messages))
+        return len(messages)
+
+    def housekeeping(self) -> None:
+        """Settle abandoned claims, mark what is overdue, purge by retention."""
+        now = self._clock()
+        self._flow.settle_claims(now=now)
+        self._flow.mark_overdue(now=now)
+        if now >= self._next_purge:
+            self._next_purge = now + PURGE_EVERY
+            purged = self._flow.purge(now=now)
+            log.info("purged", extra={"requests": purged})
+
+    def _deliver(self, message: Message) -> MailDeferred | None:
+        """One attempt at one message; returns the failure if the server is down for all."""
+        try:
+            letter = self._flow.prepare_mail(message, now=self._clock())
+            if letter is not None:
+                self._sender.send(self._compose(letter))
+                self._flow.note_sent(message, now=self._clock())
+                log.info("mail sent", extra=_fields(message))
+        except MailRefused as error:
+            self._flow.note_refused(message, error.answer, now=self._clock())
+            log.warning("mail refused", extra=_fields(message))
+        except MailDeferred as error:
+            self._defer(message, error.answer)
+            return error if error.server_down else None
+        except AccountsUnavailable:
+            self._defer(message, "accounts unavailable")
+        except StoreUnavailable:
+            raise
+        except Exception as error:
+            # One bad message must never block the rest.
+            log.exception("mail failed", extra=_fields(message))
+            self._defer(message, type(error).__name__)
+        return None
+
+    def _defer(self, message: Message, answer: str) -> None:
+        self._flow.note_deferred(message, answer, now=self._clock())
+        log.warning("mail deferred", extra=_fields(message))
+
+    def _drop_idle_connection(self, *, busy: bool) -> None:
+        if busy:
+            self._last_mail = monotonic()
+        elif monotonic() - self._last_mail > IDLE_SECONDS:
+            self._sender.close()
+
+    def _keep_house(self) -> None:
+        if monotonic() >= self._next_housekeeping:
+            self._next_housekeeping = monotonic() + HOUSEKEEPING_SECONDS
+            self.housekeeping()
+
+
+def _fields(message: Message) -> dict[str, str | int]:
+    return {"request": message.request, "mail": message.kind, "attempt": message.attempts}

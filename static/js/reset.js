@@ -1,0 +1,119 @@
+// The pages work without this file; it spares the visitor steps.
+(() => {
+  'use strict';
+  const $ = (selector, root = document) => root.querySelector(selector);
+  const say = (text) => { if ($('#status')) $('#status').textContent = text; };
+
+  if ($('.summary')) $('.summary').focus();
+
+  // A second press while the first is under way is ignored; after 20 s, or back from the next page, one may try again.
+  for (const form of document.forms) {
+    let since = 0;
+    const rest = () => { since = 0; form.removeAttribute('aria-busy'); say(''); };
+    form.addEventListener('submit', (event) => {
+      if (since && Date.now() - since < 20000) { event.preventDefault(); return; }
+      since = Date.now();
+      form.setAttribute('aria-busy', 'true');
+      say((event.submitter && event.submitter.dataset.busy) || '');
+      setTimeout(rest, 20000);
+    });
+    addEventListener('pageshow', (event) => { if (event.persisted) rest(); });
+  }
+
+  // Refrescar: new letters without leaving the page. Whatever goes wrong, the button submits as it does without this file.
+  const refresh = $('button[name=refresh]');
+  if (refresh) {
+    const form = refresh.form;
+    const renew = async () => {
+      const signal = AbortSignal.timeout ? AbortSignal.timeout(8000) : undefined;
+      const response = await fetch(form.action, { cache: 'no-store', signal });
+      if (!response.ok) throw new Error(response.status);
+      const page = new DOMParser().parseFromString(await response.text(), 'text/html');
+      const hidden = [...form.querySelectorAll('input[type=hidden]')].map((old) => [old, $(`input[name="${old.name}"]`, page).value]);
+      const picture = document.importNode($('#captcha-picture', page));
+      await picture.decode();
+      $('#captcha-picture').replaceWith(picture);
+      for (const [old, value] of hidden) old.value = value;
+      $('#captcha').value = '';
+      $('#captcha').focus();
+      say('Hay letras nuevas.');
+    };
+    refresh.type = 'button'; // Enter goes on pressing Enviar Solicitud
+    $('#captcha-picture').after(refresh); // the Tab key meets it where the eye does
+    refresh.addEventListener('click', async () => {
+      if (refresh.type === 'submit' || refresh.ariaBusy === 'true') return;
+      refresh.ariaBusy = 'true';
+      say('');
+      try {
+        await renew();
+      } catch {
+        refresh.type = 'submit';
+        refresh.click();
+      }
+      refresh.ariaBusy = 'false';
+    });
+  }
+
+  // New password: the token leaves the address bar, rules tick while typing, what was typed can be shown.
+  const password = $('#password');
+  if (password) {
+    const form = password.form;
+    const confirm = $('#confirm');
+    history.replaceState(null, '', form.action);
+
+    const meets = {
+      length: (text, rule) => [...text].length >= Number(rule.dataset.min),
+      upper: (text) => /\p{Lu}/u.test(text),
+      lower: (text) => /\p{Ll}/u.test(text),
+      digit: (text) => /\p{Nd}/u.test(text),
+    };
+    const rules = [...document.querySelectorAll('[data-rule]')].filter((rule) => rule.dataset.rule in meets);
+    let later;
+    const tick = () => {
+      let met = 0;
+      for (const rule of rules) {
+        const good = meets[rule.dataset.rule](password.value, rule);
+        met += good;
+        rule.className = good ? 'met' : 'open';
+        $('span', rule).textContent = good ? 'Cumple: ' : 'Falta: ';
+      }
+      clearTimeout(later);
+      if (!password.value) return;
+      later = setTimeout(() => {
+        if (!confirm.value) say(`Cumple ${met} de ${rules.length}.`);
+        else say(`Las dos contraseñas ${confirm.value === password.value ? '' : 'todavía no '}coinciden.`);
+      }, 800);
+    };
+    password.addEventListener('input', tick);
+    confirm.addEventListener('input', tick);
+    tick();
+
+    for (const field of [password, confirm]) {
+      const label = field.labels[0].textContent;
+      const button = document.createElement('button');
+      button.type = 'button';
+      button.className = 'quiet';
+      const show = (shown) => {
+        field.type = shown ? 'text' : 'password';
+        button.textContent = shown ? 'Ocultar' : 'Mostrar';
+        button.setAttribute('aria-pressed', shown);
+        button.setAttribute('aria-label', `${button.textContent} ${label}`);
+      };
+      show(false);
+      button.addEventListener('click', () => show(field.type === 'password'));
+      form.addEventListener('submit', () => show(false)); // else browsers remember it as ordinary text
+      field.after(button);
+    }
+  }
+
+  // Inside a portal: tell our height, so that the frame can follow.
+  if (parent !== self && self.ResizeObserver) {
+    let last = 0;
+    new ResizeObserver(() => {
+      const h = Math.min(4000, Math.ceil(document.documentElement.getBoundingClientRect().height));
+      if (Math.abs(h - last) < 2) return;
+      last = h;
+      parent.postMessage({ type: 'restablecer:altura', h }, '*');
+    }).observe(document.documentElement);
+  }
+})();
