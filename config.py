@@ -8,7 +8,6 @@ import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from email.utils import parseaddr
 from pathlib import Path
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
@@ -278,11 +277,13 @@ class _Reader:
         return value.lower()
 
     def sender(self, name: str) -> str:
+        """An address with or without a name, the name quoted: it may hold a comma."""
         value = self.required(name)
-        address = parseaddr(value)[1]
-        if value and not re.fullmatch(r"[^@\s]+@[^@\s]+", address):
+        match = re.fullmatch(r"(?:\"?([^<>\"]*?)\"?\s*<([^<>\s]+)>)|([^<>\s]+)", value)
+        shown, address = (match[1] or "", match[2] or match[3]) if match else ("", "")
+        if value and not re.fullmatch(r"[^@,;]+@[^@,;]+", address):
             self.fault(name, 'must be an address such as "Hanna <no-responder@example.com>"')
-        return value
+        return f'"{shown.strip()}" <{address}>' if shown.strip() else address
 
     def keys(self, name: str) -> tuple[str, ...]:
         keys = self.words(name)

@@ -51,23 +51,35 @@ class Mail:
 
     @property
     def to(self) -> str:
-        return str(self.message["To"] or "(sin destinatario)")
+        return self.header("To") or "(sin destinatario)"
 
     @property
     def subject(self) -> str:
-        return str(self.message["Subject"] or "(sin asunto)")
+        return self.header("Subject") or "(sin asunto)"
 
     @property
     def time(self) -> str:
-        """When it came, by this machine's clock, as "22 nov 2026, 15:04:05"."""
-        at = self.received
-        return f"{at.day} {MONTHS[at.month - 1]} {at.year}, {at:%H:%M:%S}"
+        """When it came, by this machine's clock."""
+        return in_spanish(self.received)
 
     @property
     def headers(self) -> dict[str, str]:
         """The main headers under their Spanish names; only those the mail has."""
-        message = self.message
-        return {label: str(message[name]) for name, label in HEADERS.items() if message[name]}
+        shown = {label: self.header(name) for name, label in HEADERS.items()}
+        return {**{label: text for label, text in shown.items() if text}, "Recibido": self.time}
+
+    def header(self, name: str) -> str:
+        """The readable text of one header, on one line; empty if the mail has none."""
+        try:
+            value = self.message[name]
+        except Exception:  # On damaged headers the library's parser fails in many ways.
+            return "(ilegible)"
+        sent = getattr(value, "datetime", None)
+        if sent is not None:
+            return f"{in_spanish(sent)} {sent.tzname() or ''}".strip()
+        # A byte outside ASCII that nobody declared cannot be shown, only marked.
+        text = str(value or "").encode("utf-8", "replace").decode()
+        return " ".join(text.split())
 
     @property
     def html(self) -> str | None:
@@ -78,13 +90,17 @@ class Mail:
         return self._part("plain")
 
     def _part(self, kind: str) -> str | None:
-        part = self.message.get_body((kind,))
-        if part is None:
-            return None
         try:
-            return str(part.get_content())
-        except LookupError:  # A charset that nobody knows.
-            return bytes(part.get_payload(decode=True)).decode("utf-8", "replace")
+            part = self.message.get_body((kind,))
+            text = None if part is None else str(part.get_content())
+        except Exception:  # As above; an unknown charset ends here, too.
+            return "(ilegible)"
+        return text and text.encode("utf-8", "replace").decode()
+
+
+def in_spanish(at: datetime) -> str:
+    """A time as "22 nov 2026, 15:04:05", without its zone."""
+    return f"{at.day} {MONTHS[at.month - 1]} {at.year}, {at:%H:%M:%S}"
 
 
 class Keeper:
@@ -127,6 +143,7 @@ def create_app(maildir: Path) -> Flask:
     # The mails hold reset links: a page elsewhere must not get at them through a name of its own.
     app.config["TRUSTED_HOSTS"] = ["localhost", HOST]
     app.register_blueprint(pages)
+    app.register_error_handler(404, missing)
     app.after_request(add_headers)
     return app
 
@@ -181,6 +198,10 @@ def links_open_in_new_page(html: str) -> str:
     )
     at = start.end() if start else 0
     return f'{html[:at]}<base target="_blank">{html[at:]}'
+
+
+def missing(error: Exception) -> tuple[str, int]:
+    return render_template("mailbox/missing.html"), 404
 
 
 def add_headers(response: Response) -> Response:

@@ -39,6 +39,7 @@ def create_app(database: Path, service_url: str) -> Flask:
         SERVICE_URL=service_url.rstrip("/"),
     )
     app.register_blueprint(pages)
+    app.register_error_handler(404, missing)
     app.after_request(add_headers)
     return app
 
@@ -103,6 +104,10 @@ def signed_in() -> sqlite3.Row | None:
 def welcome(name: str) -> str:
     """The greeting that fits the first name; good enough for the people of the demo."""
     return "Bienvenida" if name.split()[0].endswith("a") else "Bienvenido"
+
+
+def missing(error: Exception) -> tuple[str, int]:
+    return render_template("portal/missing.html"), 404
 
 
 def add_headers(response: Response) -> Response:

@@ -102,15 +102,19 @@ def start(crew: Crew, env: Mapping[str, str], instance: Path, ports: Ports) -> N
     crew.run_once("migrate", [*reset, "migrate"], env)
     crew.start(
         "mailbox",
-        [python, "-m", "demo.mailbox", f"--maildir={instance / 'mailbox'}"]
-        + [f"--smtp-port={ports.smtp}", f"--port={ports.mailbox}"],
+        [
+            *(python, "-m", "demo.mailbox", f"--maildir={instance / 'mailbox'}"),
+            *(f"--smtp-port={ports.smtp}", f"--port={ports.mailbox}"),
+        ],
         env,
         lambda: listens(ports.smtp) and listens(ports.mailbox),
     )
     crew.start(
         "portal",
-        [python, "-m", "demo.portal", f"--database={instance / 'portal.sqlite'}"]
-        + [f"--service-url={env['RESET_PUBLIC_URL']}", f"--port={ports.portal}"],
+        [
+            *(python, "-m", "demo.portal", f"--database={instance / 'portal.sqlite'}"),
+            *(f"--service-url={env['RESET_PUBLIC_URL']}", f"--port={ports.portal}"),
+        ],
         env,
         lambda: listens(ports.portal),
     )

@@ -6,6 +6,7 @@ read the same in every database and every client.
 
 from __future__ import annotations
 
+import itertools
 import re
 import secrets
 from collections.abc import Iterator
@@ -34,9 +35,13 @@ def moment(stamped: str) -> datetime:
     return datetime.strptime(stamped, _TIME).replace(tzinfo=UTC)
 
 
+_counter = itertools.count()
+
+
 def new_key(now: datetime) -> str:
-    """A primary key of 24 hex digits; keys of later times sort later."""
-    return f"{int(now.timestamp() * 1_000_000):014x}{secrets.token_hex(5)}"
+    """A primary key of 24 hex digits; keys of later times sort later, and in order within one."""
+    serial = next(_counter) % 0x10000
+    return f"{int(now.timestamp() * 1_000_000):014x}{serial:04x}{secrets.token_hex(3)}"
 
 
 class Database:

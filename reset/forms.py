@@ -76,12 +76,17 @@ class RequestForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF ships no types.
             raise ValidationError(texts.text("address_invalid")) from error
 
     def validate_captcha(self, field: StringField) -> None:
-        """Something was typed, for a challenge that is still good; the answer is judged later."""
-        if self.challenge.errors:
-            self._show_new_challenge()
-            raise ValidationError(texts.text("captcha_refused"))
+        """Something was typed; whether it is right is judged once, at the very end."""
         if not (field.data or "").strip():
             raise ValidationError(texts.text("captcha_missing"))
+
+    def validate(self, extra_validators: Any = None) -> bool:
+        """As WTForms does; a challenge past its time is told beside the letters."""
+        valid = bool(super().validate(extra_validators))
+        if self.challenge.errors:
+            self.challenge.errors = []
+            self.refuse_captcha()
+        return valid
 
     @property
     def shown_challenge(self) -> str:

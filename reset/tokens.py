@@ -65,8 +65,8 @@ class Tokens:
 
     def make(self, payload: bytes, *, now: datetime) -> str:
         """Sign *payload*; two calls in the same second give the same token."""
-        token: str = self._serializer(now=int(now.timestamp())).dumps(payload)
-        return token
+        token: bytes = self._serializer(now=int(now.timestamp())).dumps(payload)
+        return token.decode("ascii")
 
     def read(self, token: str) -> tuple[bytes, datetime]:
         """Return the payload and the second in which it was signed.

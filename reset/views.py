@@ -190,8 +190,10 @@ def _request_page(form: RequestForm, notice: str = "") -> str:
 def _password_page(form: PasswordForm, token: str, opened: OpenLink) -> str:
     profile = service().profile
     kinds = ("length", "upper", "lower", "digit") if profile.classes else ("length",)
+    minimum = profile.min_length
     rules = [
-        {"kind": k, "text": texts.RULES[k].format(min_length=profile.min_length)} for k in kinds
+        {"kind": kind, "text": texts.RULES[kind].format(min_length=minimum), "min_length": minimum}
+        for kind in kinds
     ]
     wanted = " required: upper; required: lower; required: digit;" if profile.classes else ""
     return render_template(
@@ -200,8 +202,7 @@ def _password_page(form: PasswordForm, token: str, opened: OpenLink) -> str:
         token=token,
         login=opened.account.login,
         rules=rules,
-        min_length=profile.min_length,
-        passwordrules=f"minlength: {profile.min_length};{wanted}",
+        passwordrules=f"minlength: {minimum};{wanted}",
         action=url_for(".new_password"),
     )
 

@@ -1,19 +1,26 @@
-"""The captcha's picture: soft letters, inverted inside hard wavy bands and specks."""
+"""The captcha's picture: soft letters, inverted inside wavy bands and specks.
+
+Bands confuse programs far more than people; lines through the letters or strong rotation do the
+opposite, so there are none.
+"""
 
 import math
 import random
 from functools import cache
 from io import BytesIO
+from itertools import pairwise
 from pathlib import Path
 
 from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
 
 WIDTH, HEIGHT = 360, 100
-CAP_HEIGHT = 50
-BASELINE = 70
-GLYPH_HEIGHT, GLYPH_BASELINE = 80, 56
 MARGIN, GAP = 6, 4
+# All fonts are scaled to one height of capitals: size alone must tell H from h.
+CAP_HEIGHT, BASELINE = 50, 70
+GLYPH_HEIGHT, GLYPH_BASELINE = 78, 54
+TILE_PADDING = 14
 SHADES = 16
+
 FONT_DIR = Path(__file__).parent / "fonts"
 # Each font with the letters it draws too much like another: a one-storey a, a W as narrow as an N.
 FONTS = {
@@ -24,56 +31,71 @@ FONTS = {
     "Inter-Bold.otf": "",
 }
 
+# The blurs belong together. With hard bands and specks every grey pixel is part of a letter, and
+# keeping only those undoes the drawing; with bands as soft as the letters people fail too.
+SOFT, NEARLY_HARD = ImageFilter.GaussianBlur(1.1), ImageFilter.GaussianBlur(0.7)
+
 
 def draw(letters: str, seed: bytes) -> bytes:
-    """Draw *letters* as a PNG; the same letters and seed always give the same bytes.
+    """Draw *letters* as a PNG; the same letters and seed give the same bytes on every host.
 
-    *seed* decides everything but the letters and must be secret: who knows it can undo the drawing.
+    *letters* come from the captcha's alphabet, about 6 to 10 of them. *seed* is secret: it decides
+    everything else, so whoever knows it can undo the drawing.
     """
     rng = random.Random(seed)
-    soft = _wave(_line(letters, rng), rng).filter(ImageFilter.GaussianBlur(1.1))
-    hard = ImageChops.difference(_bands(rng), _specks(rng))
-    return _png(ImageChops.difference(soft, hard), rng)
+    line = _wave(_line(letters, rng), rng)
+    marks = ImageChops.difference(line, _specks(rng)).filter(SOFT)
+    bands = _bands(rng).filter(NEARLY_HARD)
+    return _png(ImageChops.difference(marks, bands), rng)
 
 
 def _line(letters: str, rng: random.Random) -> Image.Image:
+    """Set the letters side by side: wide ones squeezed, narrow ones spread, to fill the width."""
     line = Image.new("L", (WIDTH, HEIGHT))
-    glyphs = [_glyph(rng.choice(_fonts(letter)), letter) for letter in letters]
-    stretches = [rng.uniform(0.92, 1.08) for _ in glyphs]
-    natural = sum(g.width * s for g, s in zip(glyphs, stretches, strict=True))
-    free = WIDTH - 2 * MARGIN - GAP * len(glyphs)
-    # Wide answers are squeezed, narrow ones spread: every picture is filled alike.
-    squeeze = min(1.0, free / natural)
-    gap = GAP + (free - natural * squeeze) / len(glyphs)
+    glyphs = [
+        (_glyph(_font_for(letter, rng), letter), rng.uniform(0.92, 1.08)) for letter in letters
+    ]
+    natural = sum(glyph.width * stretch for glyph, stretch in glyphs)
+    squeeze = min(1.0, (WIDTH - 2 * MARGIN - GAP * len(glyphs)) / natural)
+    gap = (WIDTH - 2 * MARGIN - natural * squeeze) / len(glyphs)
     left = MARGIN + gap / 2
-    for glyph, stretch in zip(glyphs, stretches, strict=True):
+    for glyph, stretch in glyphs:
         width = glyph.width * stretch * squeeze
-        _place(line, glyph, left + width / 2, stretch * squeeze, rng)
+        _place(line, glyph, left, width, rng)
         left += width + gap
     return line
 
 
 def _place(
-    line: Image.Image, glyph: Image.Image, centre: float, stretch: float, rng: random.Random
+    line: Image.Image, glyph: Image.Image, left: float, width: float, rng: random.Random
 ) -> None:
+    corner = int(left) - TILE_PADDING
+    centre = (left - corner + width / 2, BASELINE - CAP_HEIGHT / 2 + rng.uniform(-5, 5))
+    tile = glyph.transform(
+        (int(width) + 2 * TILE_PADDING, HEIGHT),
+        Image.Transform.AFFINE,
+        _tilt(glyph, width / glyph.width, centre, rng),
+        Image.Resampling.BILINEAR,
+    )
+    line.paste(255, (corner, 0), tile)
+
+
+def _tilt(
+    glyph: Image.Image, stretch: float, centre: tuple[float, float], rng: random.Random
+) -> tuple[float, ...]:
+    """Map the tile back to the glyph: the inverse of stretch, shear and rotation in this order."""
     angle, shear = math.radians(rng.uniform(-8, 8)), rng.uniform(-0.1, 0.1)
-    middle = BASELINE - CAP_HEIGHT / 2 + rng.uniform(-5, 5)
-    left = int(centre - glyph.width * stretch / 2) - 14
     cos, sin = math.cos(angle), math.sin(angle)
-    # The inverse of stretch, then shear, then rotation, about the middle of a capital.
-    a, b = (cos - shear * sin) / stretch, (sin + shear * cos) / stretch
-    x, y = centre - left, middle
-    matrix = (
-        a, b, glyph.width / 2 - a * x - b * y,
-        -sin, cos, GLYPH_BASELINE - CAP_HEIGHT / 2 + sin * x - cos * y,
-    )  # fmt: skip
-    size = (int(glyph.width * stretch) + 30, HEIGHT)
-    tile = glyph.transform(size, Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR)
-    line.paste(255, (left, 0), tile)
+    a, b = (cos + shear * sin) / stretch, (sin - shear * cos) / stretch
+    x, y = centre
+    return (
+        *(a, b, glyph.width / 2 - a * x - b * y),
+        *(-sin, cos, GLYPH_BASELINE - CAP_HEIGHT / 2 + sin * x - cos * y),
+    )
 
 
-def _fonts(letter: str) -> list[str]:
-    return [font for font, unclear in FONTS.items() if letter not in unclear]
+def _font_for(letter: str, rng: random.Random) -> str:
+    return rng.choice([font for font, unclear in FONTS.items() if letter not in unclear])
 
 
 @cache
@@ -87,6 +109,7 @@ def _glyph(font_name: str, letter: str) -> Image.Image:
 
 @cache
 def _font(name: str) -> ImageFont.FreeTypeFont:
+    # The basic layout is the one that every build of Pillow has.
     font = ImageFont.truetype(FONT_DIR / name, 200, layout_engine=ImageFont.Layout.BASIC)
     cap_height = -font.getbbox("H", anchor="ls")[1]
     return font.font_variant(size=200 * CAP_HEIGHT / cap_height)
@@ -103,12 +126,9 @@ def _wave(line: Image.Image, rng: random.Random) -> Image.Image:
         )
 
     mesh = [
-        (
-            (x, y, x + 20, y + 25),
-            source(x, y) + source(x, y + 25) + source(x + 20, y + 25) + source(x + 20, y),
-        )
-        for x in range(0, WIDTH, 20)
-        for y in range(0, HEIGHT, 25)
+        ((x0, y0, x1, y1), source(x0, y0) + source(x0, y1) + source(x1, y1) + source(x1, y0))
+        for x0, x1 in pairwise(range(0, WIDTH + 1, 20))
+        for y0, y1 in pairwise(range(0, HEIGHT + 1, 25))
     ]
     return line.transform(line.size, Image.Transform.MESH, mesh, Image.Resampling.BILINEAR)
 
@@ -116,41 +136,49 @@ def _wave(line: Image.Image, rng: random.Random) -> Image.Image:
 def _bands(rng: random.Random) -> Image.Image:
     bands = Image.new("L", (WIDTH, HEIGHT))
     pen = ImageDraw.Draw(bands)
+    # Steep enough to cross every letter: flatter bands hide little from programs.
     angle = math.radians(rng.uniform(31, 149))
-    lean, sin = 1 / math.tan(angle), math.sin(angle)
+    edge = _band_edge(angle, rng)
+    lean = max(abs(x) for x, _ in edge)
+    left = -lean - rng.uniform(0, 40)
+    while left < WIDTH + lean:
+        right = left + rng.uniform(16, 22) / math.sin(angle)
+        outline = [(left + x, y) for x, y in edge] + [(right + x, y) for x, y in reversed(edge)]
+        pen.polygon(outline, 255)
+        left = right + rng.uniform(16, 22) / math.sin(angle)
+    return bands
+
+
+def _band_edge(angle: float, rng: random.Random) -> list[tuple[float, float]]:
+    """Return the wavy line that all bands of one picture follow, from the top to the bottom."""
     phase, length = rng.uniform(0, math.tau), rng.uniform(50, 90)
-    edge = [
-        (y * lean + 5 / sin * math.sin(math.tau * y / length + phase), y)
+    swing = 5 / math.sin(angle)
+    return [
+        (y / math.tan(angle) + swing * math.sin(math.tau * y / length + phase), y)
         for y in range(0, HEIGHT + 1, 4)
     ]
-    left = -abs(HEIGHT * lean) - rng.uniform(0, 40)
-    while left < WIDTH + abs(HEIGHT * lean):
-        right = left + rng.uniform(16, 22) / sin
-        pen.polygon(
-            [(left + x, y) for x, y in edge] + [(right + x, y) for x, y in reversed(edge)], 255
-        )
-        left = right + rng.uniform(16, 22) / sin
-    return bands
 
 
 def _specks(rng: random.Random) -> Image.Image:
     specks = Image.new("L", (WIDTH, HEIGHT))
     pen = ImageDraw.Draw(specks)
     for _ in range(32):
-        x, y, r = rng.uniform(0, WIDTH), rng.uniform(0, HEIGHT), rng.uniform(1.3, 2.2)
-        pen.ellipse((x - r, y - r, x + r, y + r), 255)
+        x, y, radius = rng.uniform(0, WIDTH), rng.uniform(0, HEIGHT), rng.uniform(1.3, 2.2)
+        pen.ellipse((x - radius, y - radius, x + radius, y + radius), 255)
     return specks
 
 
 def _png(picture: Image.Image, rng: random.Random) -> bytes:
-    dark = [rng.randint(10, 70) for _ in "rgb"]
+    # Within these ranges the contrast is over 7:1 (WCAG 2.2, 1.4.6).
     light = [rng.randint(225, 250) for _ in "rgb"]
-    steps = [step / (SHADES - 1) for step in range(SHADES)]
-    palette = [
-        round(a + (b - a) * step) for step in steps for a, b in zip(light, dark, strict=True)
-    ]
+    dark = [rng.randint(10, 70) for _ in "rgb"]
     indexed = picture.point([value * SHADES // 256 for value in range(256)])
-    indexed.putpalette(palette)
-    out = BytesIO()
-    indexed.save(out, "PNG", bits=4)
-    return out.getvalue()
+    indexed.putpalette(_blend(light, dark))
+    png = BytesIO()
+    indexed.save(png, "PNG", bits=4)
+    return png.getvalue()
+
+
+def _blend(first: list[int], last: list[int]) -> list[int]:
+    steps = [step / (SHADES - 1) for step in range(SHADES)]
+    return [round(a + (b - a) * step) for step in steps for a, b in zip(first, last, strict=True)]

@@ -1,0 +1,262 @@
+"""Real parts for the tests: a portal table in SQLite, the whole app, a worker that records."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import bcrypt
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from flask_mail import Message
+from werkzeug.test import TestResponse
+
+import config
+from app import create_app
+from config import Settings
+from demo import accounts as demo_accounts
+from reset.captcha import answer
+from reset.errors import MailDeferred, MailRefused
+from reset.mail.sender import Sender
+from reset.service import Service
+from reset.worker import Worker
+
+KEY = "k3y-For-Tests_only.0123456789abcdefGHIJ"
+OLD_PASSWORD = "Viejita-2019"
+NEW_PASSWORD = "Mesa-Verde-Lluvia-42"
+ADDRESS = "ana@example.com"
+START = datetime(2026, 11, 22, 15, 0, 0, tzinfo=UTC)
+
+ENVIRON = {
+    "RESET_SECRET_KEYS": KEY,
+    "RESET_PUBLIC_URL": "http://localhost:5000",
+    "RESET_ACCOUNTS_TABLE": "usuarios",
+    "RESET_ACCOUNTS_LOGIN": "usuario",
+    "RESET_ACCOUNTS_EMAIL": "correo",
+    "RESET_ACCOUNTS_PASSWORD": "clave",
+    "RESET_ACCOUNTS_NAME": "nombre",
+    "RESET_ACCOUNTS_ACTIVE": "activo",
+    "RESET_ACCOUNTS_PERSONAL": "telefono,documento,nacimiento",
+    "RESET_MAIL_DEFAULT_SENDER": "Hanna, Soporte <no-responder@example.com>",
+    "RESET_FRAME_ANCESTORS": "http://127.0.0.1:5001",
+    "RESET_PORTAL_URL": "http://127.0.0.1:5001/",
+    "RESET_BRAND_NAME": "Hanna",
+    "RESET_BRAND_ORGANISATION": "Caja de Compensación Familiar",
+    "RESET_SUPPORT_PHONE": "(605) 371 4545",
+    "RESET_SUPPORT_EMAIL": "ayuda@example.com",
+}
+
+
+class Clock:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = START
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def advance(self, **span: float) -> None:
+        self.now += timedelta(**span)
+
+
+class Portal:
+    """The portal's own accounts, and its own log-in."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with closing(sqlite3.connect(path)) as db:
+            db.execute(demo_accounts.TABLE)
+            db.commit()
+
+    def add(self, login: str = "ana.perez", email: str = ADDRESS, **columns: Any) -> int:
+        """An account; its id. The hash is the cheapest bcrypt of OLD_PASSWORD unless given."""
+        row = {
+            "usuario": login,
+            "correo": email,
+            "clave": hash_bcrypt(OLD_PASSWORD),
+            "nombre": "Ana María Pérez",
+            "telefono": "3005550142",
+            "documento": "52418637",
+            "nacimiento": "1957-08-21",
+            "activo": 1,
+            "creado": "2019-01-01",
+        } | columns
+        names = ", ".join(row)
+        marks = ", ".join("?" for _ in row)
+        with closing(sqlite3.connect(self.path)) as db:
+            cursor = db.execute(f"INSERT INTO usuarios ({names}) VALUES ({marks})", [*row.values()])
+            db.commit()
+            return int(cursor.lastrowid or 0)
+
+    def set(self, account: int, **columns: Any) -> None:
+        """Change columns of a row, as the portal itself would."""
+        changes = ", ".join(f"{name} = ?" for name in columns)
+        with closing(sqlite3.connect(self.path)) as db:
+            db.execute(f"UPDATE usuarios SET {changes} WHERE id = ?", [*columns.values(), account])
+            db.commit()
+
+    def rows(self) -> list[tuple[Any, ...]]:
+        """The whole table."""
+        with closing(sqlite3.connect(self.path)) as db:
+            return db.execute("SELECT * FROM usuarios ORDER BY id").fetchall()
+
+    def stored(self, account: int) -> str:
+        """The stored hash of a row."""
+        with closing(sqlite3.connect(self.path)) as db:
+            row = db.execute("SELECT clave FROM usuarios WHERE id = ?", [account]).fetchone()
+        return str(row[0])
+
+    def lets_in(self, account: int, password: str) -> bool:
+        """Whether the portal's own log-in, which is not our code, accepts *password*."""
+        return demo_accounts.check(password, self.stored(account))
+
+
+def hash_bcrypt(password: str) -> str:
+    """A `$2y$` hash as PHP writes it, at the cheapest cost."""
+    return bcrypt.hashpw(password.encode(), bcrypt.gensalt(4)).decode().replace("$2b$", "$2y$", 1)
+
+
+class RecordingSender(Sender):
+    """Takes mails as an SMTP server would; ``failures`` are raised first, one a mail."""
+
+    def __init__(self, app: Flask) -> None:
+        super().__init__(app, timeout=1, ehlo_host="localhost")
+        self.sent: list[Message] = []
+        self.failures: list[MailDeferred | MailRefused] = []
+
+    def send(self, message: Message) -> None:
+        message.as_bytes()
+        if self.failures:
+            raise self.failures.pop(0)
+        self.sent.append(message)
+
+
+class Visitor:
+    """Somebody at the pages: a client, the captcha's key and the mailbox."""
+
+    def __init__(self, app: Flask, sender: RecordingSender, clock: Clock) -> None:
+        self.app = app
+        self.client: FlaskClient = app.test_client()
+        self.sender = sender
+        self.clock = clock
+        parts: Service = app.extensions["reset"]
+        self.parts = parts
+        real = parts.make_worker()
+        self.worker = Worker(parts.flow, real._compose, sender, clock)
+
+    def challenge(self) -> str:
+        """The challenge of a fresh form."""
+        return hidden(self.client.get("/").text, "challenge")
+
+    def ask(self, email: str = ADDRESS, **fields: str) -> TestResponse:
+        """Fill the form in, with the right letters unless *fields* say otherwise."""
+        challenge = fields.pop("challenge", None) or self.challenge()
+        data = {"email": email, "challenge": challenge, "captcha": answer(challenge, [KEY])}
+        return self.client.post("/", data=data | fields)
+
+    def run_worker(self) -> None:
+        """Let the worker do all that is due."""
+        with self.app.app_context():
+            while self.worker.run_once():
+                pass
+            self.worker.housekeeping()
+
+    def mails(self, email: str = ADDRESS) -> list[Message]:
+        """What arrived at *email*."""
+        return [mail for mail in self.sender.sent if mail.recipients == [email]]
+
+    def link(self, email: str = ADDRESS) -> str:
+        """Ask, wait for the mail, and return the path of its link."""
+        assert self.ask(email).status_code == 303
+        self.run_worker()
+        return links_in(self.mails(email)[-1])[0]
+
+    def set_password(
+        self, link: str, password: str = NEW_PASSWORD, confirm: str | None = None
+    ) -> TestResponse:
+        """Send the form behind *link*."""
+        data = {
+            "token": link.rpartition("/")[2],
+            "password": password,
+            "confirm": password if confirm is None else confirm,
+        }
+        return self.client.post("/nueva", data=data)
+
+    def trace(self, email: str = ADDRESS) -> list[str]:
+        """The names of the events of the latest request for *email*."""
+        return [event.name for event in self.parts.flow.trace(email)[0].events]
+
+
+def hidden(page: str, name: str) -> str:
+    """The value of a hidden field."""
+    found = re.search(rf'name="{name}" value="([^"]+)"', page)
+    assert found, page
+    return found[1]
+
+
+def links_in(mail: Message, page: str = "nueva") -> list[str]:
+    """The paths of the links in a mail's text."""
+    return re.findall(rf"http://localhost:5000(/{page}/\S+)", mail.body or "")
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def portal(tmp_path: Path) -> Portal:
+    return Portal(tmp_path / "portal.sqlite")
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    environ = {
+        **ENVIRON,
+        "RESET_DATABASE_URL": f"sqlite:///{tmp_path}/reset.sqlite",
+        "RESET_ACCOUNTS_URL": f"sqlite:///{tmp_path}/portal.sqlite",
+    }
+    return config.load(environ, tmp_path)
+
+
+@pytest.fixture
+def make_app(settings: Settings, portal: Portal, clock: Clock) -> Iterator[Callable[..., Flask]]:
+    """create_app over the test's portal; keyword arguments change single settings."""
+    made: list[Flask] = []
+
+    def make(**changes: Any) -> Flask:
+        made.append(create_app(replace(settings, **changes), clock=clock))
+        return made[-1]
+
+    yield make
+    for app in made:
+        app.extensions["reset"].database.close()
+
+
+@pytest.fixture
+def app(make_app: Callable[..., Flask]) -> Flask:
+    return make_app()
+
+
+@pytest.fixture
+def make_visitor(clock: Clock) -> Callable[[Flask], Visitor]:
+    return lambda app: Visitor(app, RecordingSender(app), clock)
+
+
+@pytest.fixture
+def visitor(app: Flask, make_visitor: Callable[[Flask], Visitor]) -> Visitor:
+    return make_visitor(app)
+
+
+@pytest.fixture
+def ana(portal: Portal) -> int:
+    """Ana is registered."""
+    return portal.add()

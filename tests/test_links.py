@@ -1,0 +1,485 @@
+"""The link and the new password: works once, anywhere, and dies when it should."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from flask import Flask
+
+from reset.errors import AccountsUnavailable, StoreUnavailable
+from reset.flow import CLAIM
+from reset.tokens import Tokens
+from tests.conftest import (
+    ADDRESS,
+    KEY,
+    NEW_PASSWORD,
+    OLD_PASSWORD,
+    Clock,
+    Portal,
+    Visitor,
+    hash_bcrypt,
+    links_in,
+)
+
+
+def test_new_password_lets_in_and_the_old_one_not(
+    visitor: Visitor, portal: Portal, ana: int
+) -> None:
+    """The portal's own log-in accepts exactly what was typed."""
+    response = visitor.set_password(visitor.link())
+    assert (response.status_code, response.location) == (303, "/lista")
+    assert portal.lets_in(ana, NEW_PASSWORD)
+    assert not portal.lets_in(ana, OLD_PASSWORD)
+
+
+def test_nothing_but_the_password_changes(visitor: Visitor, portal: Portal, ana: int) -> None:
+    """Of the portal's row only the hash is written."""
+    before = portal.rows()[0]
+    visitor.set_password(visitor.link())
+    after = portal.rows()[0]
+    assert [i for i, (a, b) in enumerate(zip(before, after, strict=True)) if a != b] == [3]
+
+
+@pytest.mark.parametrize(
+    "password",
+    [
+        "  Mesa verde 42  ",
+        "Ñandú-Áéíóú-42",
+        "Café☕️-y-Pan-42",
+        "<script>Mesa42</script>",
+        "Mesa'\";--\\Verde42",
+        "Aa1" + "mesa-verde-" * 6,
+    ],
+)
+def test_password_lands_as_typed(visitor: Visitor, portal: Portal, ana: int, password: str) -> None:
+    """Spaces, accents, signs and emoji are kept; nothing is trimmed or cut."""
+    assert visitor.set_password(visitor.link(), password).status_code == 303
+    assert portal.lets_in(ana, password)
+    assert not portal.lets_in(ana, password.strip()) or password == password.strip()
+
+
+def test_link_works_once(visitor: Visitor, portal: Portal, ana: int) -> None:
+    """A second password with the same link is refused, and the page says that it was used."""
+    link = visitor.link()
+    visitor.set_password(link)
+    again = visitor.set_password(link, "Otra-Mesa-Azul-77")
+    assert again.status_code == 410
+    assert "ya se usó" in again.text
+    assert portal.lets_in(ana, NEW_PASSWORD)
+
+
+@pytest.mark.parametrize("tail", ["=", "==", "~~~", "%0D%0A", "=%0D%0A"])
+def test_spellings_of_a_used_link_are_used(visitor: Visitor, ana: int, tail: str) -> None:
+    """Single use is keyed on what the token decodes to, never on its text."""
+    link = visitor.link()
+    visitor.set_password(link)
+    assert visitor.client.get(link + tail).status_code == 410
+
+
+def test_reading_uses_nothing_up(visitor: Visitor, portal: Portal, ana: int) -> None:
+    """Scanners may open, prefetch and even send the empty form; the link stays good."""
+    link = visitor.link()
+    for _ in range(5):
+        visitor.client.get(link)
+        visitor.client.head(link, headers={"Sec-Purpose": "prefetch;prerender"})
+    visitor.set_password(link, "")
+    assert visitor.set_password(link).status_code == 303
+
+
+def test_password_page_names_the_account(visitor: Visitor, ana: int) -> None:
+    """The page shows the login, for the person and for the password manager."""
+    page = visitor.client.get(visitor.link()).text
+    assert re.search(r'value="ana.perez" autocomplete="username"', page)
+    assert page.count('autocomplete="new-password"') == 2
+    assert "maxlength" not in page
+
+
+@pytest.mark.parametrize(
+    ("password", "reasons"),
+    [
+        ("corta", ["8 caracteres", "mayúscula", "número"]),
+        ("SOLOGRITOS", ["minúscula", "número"]),
+        ("Contraseña1", ["común"]),
+        ("Colombia2026", ["común"]),
+        ("Hanna2026", ["común"]),
+        ("Password1", ["común"]),
+        ("AnaMaria-42x", ["dato suyo"]),
+        ("P3r3z-Verde-42", ["dato suyo"]),
+        ("Mesa-3005550142", ["dato suyo"]),
+        ("Mesa-52418637", ["dato suyo"]),
+        ("Mesa-Verde-1957", ["dato suyo"]),
+        ("Mesa-Verde-21081957", ["dato suyo"]),
+        (OLD_PASSWORD, ["ya tenía"]),
+        ("Mesa-Verde\t42", ["carácter"]),
+        ("Mesa-Verde-42\x00", ["carácter"]),
+        ("Aa1" + "x-y" * 60, ["demasiado larga"]),
+        ("Aa1-" + "ñandú-" * 14, ["demasiado larga"]),
+    ],
+)
+def test_weak_password_is_refused_with_every_reason(
+    visitor: Visitor, portal: Portal, ana: int, password: str, reasons: list[str]
+) -> None:
+    """All rules that are not kept are named at once, and the link survives."""
+    link = visitor.link()
+    response = visitor.set_password(link, password)
+    told = re.findall(r'<div class="errors" id="password-errors">(.*?)</div>', response.text, re.S)
+    assert response.status_code == 200
+    assert all(reason in told[0] for reason in reasons)
+    assert visitor.set_password(link).status_code == 303
+
+
+def test_unequal_passwords_are_told(visitor: Visitor, ana: int) -> None:
+    """The message stands beside the second field; rules are judged all the same."""
+    link = visitor.link()
+    response = visitor.set_password(link, "corta", "otra")
+    assert "no son iguales" in response.text
+    assert "mayúscula" in response.text
+    assert visitor.set_password(link).status_code == 303
+
+
+def test_typed_passwords_are_not_sent_back(visitor: Visitor, ana: int) -> None:
+    """A refused password does not stand in the page."""
+    response = visitor.set_password(visitor.link(), "Colombia2026")
+    assert "Colombia2026" not in response.text
+
+
+def test_last_good_second_of_a_link(visitor: Visitor, clock: Clock, ana: int) -> None:
+    """A link lives for its lifetime, counted from the hand-over of the mail."""
+    link = visitor.link()
+    clock.advance(hours=12)
+    assert visitor.client.get(link).status_code == 200
+    clock.advance(seconds=1)
+    response = visitor.client.get(link)
+    assert response.status_code == 410
+    assert "venció" in response.text
+    assert visitor.set_password(link).status_code == 410
+
+
+def test_life_counts_from_the_hand_over(visitor: Visitor, clock: Clock, ana: int) -> None:
+    """A mail that waited in the queue brings a fresh link."""
+    visitor.ask()
+    clock.advance(hours=20)
+    visitor.run_worker()
+    clock.advance(hours=11)
+    assert visitor.client.get(links_in(visitor.mails()[0])[0]).status_code == 200
+
+
+@pytest.mark.parametrize("skew", [-120, 120])
+def test_clocks_two_minutes_apart_refuse_nothing(
+    visitor: Visitor, clock: Clock, ana: int, skew: int
+) -> None:
+    """A link of a host whose clock runs ahead is no expired one."""
+    link = visitor.link()
+    clock.advance(seconds=skew)
+    assert visitor.set_password(link).status_code == 303
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"clave": hash_bcrypt("Portal-Hizo-Esta-9")},
+        {"correo": "otra@example.com"},
+        {"activo": 0},
+        {"clave": ""},
+    ],
+    ids=["password", "address", "disabled", "no hash"],
+)
+def test_link_dies_with_what_it_was_made_for(
+    visitor: Visitor, portal: Portal, ana: int, change: dict[str, object]
+) -> None:
+    """A change of password, address or account by any route ends the link, at GET and at POST."""
+    link = visitor.link()
+    portal.set(ana, **change)
+    before = portal.rows()
+    assert visitor.client.get(link).status_code == 410
+    assert visitor.set_password(link).status_code == 410
+    assert portal.rows() == before
+
+
+def test_using_one_link_ends_the_others(visitor: Visitor, ana: int) -> None:
+    """Every mailed link works until one of the account is used."""
+    links = [visitor.link() for _ in range(3)]
+    visitor.set_password(links[0])
+    answers = [visitor.client.get(link) for link in links]
+    assert [answer.status_code for answer in answers] == [410, 410, 410]
+    assert "ya no sirve" in answers[2].text
+
+
+def test_links_of_two_accounts_are_apart(visitor: Visitor, portal: Portal) -> None:
+    """On a shared mailbox, each link sets the password of its own account only."""
+    ids = [portal.add("ana.perez"), portal.add("beto.perez", nombre="Beto")]
+    visitor.ask()
+    visitor.run_worker()
+    first, second = links_in(visitor.mails()[0])
+    visitor.set_password(first, "Mesa-Verde-Lluvia-42")
+    visitor.set_password(second, "Silla-Roja-Nube-17")
+    assert portal.lets_in(ids[0], "Mesa-Verde-Lluvia-42")
+    assert portal.lets_in(ids[1], "Silla-Roja-Nube-17")
+
+
+def test_request_that_waits_dies_with_a_change(visitor: Visitor, ana: int) -> None:
+    """What was asked for before a change, and not mailed yet, is not mailed after it."""
+    link = visitor.link()
+    visitor.ask()
+    visitor.set_password(link)
+    visitor.run_worker()
+    assert [mail.subject for mail in visitor.mails()] == [
+        "Restablecimiento de contraseña",
+        "Su contraseña fue actualizada",
+    ]
+
+
+@pytest.mark.parametrize(
+    "token", ["x", ".", "..", "%00", "ñ", "a" * 10_000, "a.b.c", "%ff%fe", "-" * 57]
+)
+def test_damaged_token_is_unknown(visitor: Visitor, token: str) -> None:
+    """Whatever is no link of ours gets one page that says so and helps on."""
+    response = visitor.client.get(f"/nueva/{token}")
+    assert response.status_code in (404, 410)
+    assert "No reconocemos" in response.text or token in (".", "..")
+
+
+def test_no_byte_of_a_token_can_be_changed(visitor: Visitor, ana: int) -> None:
+    """A token with one other character in payload or time is unknown."""
+    link = visitor.link()
+    head, _, token = link.rpartition("/")
+    signed = token.rpartition(".")[0]
+    for place in range(len(signed) - 1):
+        other = "A" if signed[place] != "A" else "B"
+        forged = f"{head}/{token[:place]}{other}{token[place + 1 :]}"
+        assert "No reconocemos" in visitor.client.get(forged).text
+        visitor.clock.advance(seconds=3)
+
+
+def test_link_of_another_deployment_is_unknown(
+    visitor: Visitor, make_app: Callable[..., Flask], ana: int
+) -> None:
+    """The same key under another public address makes no link for this one."""
+    token = Tokens([KEY], "link", "https://otra.example").make(b"0" * 16, now=visitor.clock())
+    assert "No reconocemos" in visitor.client.get(f"/nueva/{token}").text
+
+
+def test_deny_token_sets_no_password(visitor: Visitor, portal: Portal, ana: int) -> None:
+    """The "no fui yo" link of a mail is of another purpose."""
+    visitor.link()
+    token = links_in(visitor.mails()[0], "no-fui-yo")[0].rpartition("/")[2]
+    assert visitor.set_password(f"/nueva/{token}").status_code == 410
+    assert portal.lets_in(ana, OLD_PASSWORD)
+
+
+def test_reload_of_the_clean_address_explains(visitor: Visitor) -> None:
+    """Without its token the address is a dead end with a way out."""
+    response = visitor.client.get("/nueva")
+    assert response.status_code == 410
+    assert 'href="/"' in response.text
+
+
+def test_token_counts_only_once_and_only_from_the_form(visitor: Visitor, ana: int) -> None:
+    """Two tokens are malformed; other fields are not read."""
+    link = visitor.link()
+    token = link.rpartition("/")[2]
+    data = {"token": [token, token], "password": NEW_PASSWORD, "confirm": NEW_PASSWORD}
+    assert visitor.client.post("/nueva", data=data).status_code == 400
+    data |= {"token": token, "email": "eve@evil.example", "user_id": "7"}
+    assert visitor.client.post("/nueva", data=data).status_code == 303
+
+
+def test_key_rotation_keeps_links_alive(
+    make_app: Callable[..., Flask],
+    make_visitor: Callable[[Flask], Visitor],
+    portal: Portal,
+    ana: int,
+) -> None:
+    """With the old key still listed, a link of before works after."""
+    link = make_visitor(make_app()).link()
+    after = make_visitor(make_app(secret_keys=(KEY, KEY[::-1])))
+    assert after.set_password(link).status_code == 303
+
+
+def test_one_of_many_simultaneous_uses_wins(
+    app: Flask, make_visitor: Callable[[Flask], Visitor], portal: Portal, ana: int
+) -> None:
+    """Twelve people use one link at once: one success, one password, one confirmation."""
+    visitor = make_visitor(app)
+    link = visitor.link()
+    passwords = [f"Mesa-Verde-Lluvia-{i}" for i in range(12)]
+    answers: dict[str, int] = {}
+
+    def use(password: str) -> None:
+        data = {"token": link.rpartition("/")[2], "password": password, "confirm": password}
+        answers[password] = app.test_client().post("/nueva", data=data).status_code
+
+    threads = [threading.Thread(target=use, args=[password]) for password in passwords]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    winners = [password for password, status in answers.items() if status == 303]
+    visitor.run_worker()
+    assert len(winners) == 1
+    assert set(answers.values()) <= {303, 410, 503}
+    assert portal.lets_in(ana, winners[0])
+    assert len(visitor.mails()) == 2
+
+
+def test_store_that_is_down_keeps_the_link(
+    visitor: Visitor, portal: Portal, ana: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The page says that it could not be done now; later the same link works."""
+    link = visitor.link()
+    portal.path.rename(portal.path.with_suffix(".away"))
+    assert visitor.set_password(link).status_code == 503
+    portal.path.unlink(missing_ok=True)
+    portal.path.with_suffix(".away").rename(portal.path)
+    assert visitor.set_password(link).status_code == 303
+
+
+def test_lost_answer_of_the_store_is_settled_by_looking(
+    visitor: Visitor, portal: Portal, ana: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If the store changed the password but its answer was lost, the person hears the truth."""
+    link = visitor.link()
+    backend = visitor.parts.flow._accounts
+    change = backend.set_password
+
+    def lose_the_answer(*args: object) -> None:
+        change(*args)  # type: ignore[arg-type]
+        raise AccountsUnavailable
+
+    monkeypatch.setattr(backend, "set_password", lose_the_answer)
+    assert visitor.set_password(link).status_code == 303
+    visitor.run_worker()
+    assert len(visitor.mails()) == 2
+
+
+@pytest.mark.parametrize("changed", [True, False])
+def test_crash_in_the_middle_is_settled_by_the_worker(
+    visitor: Visitor, clock: Clock, ana: int, monkeypatch: pytest.MonkeyPatch, changed: bool
+) -> None:
+    """Changed means one confirmation, unchanged means that the link still works."""
+    link = visitor.link()
+    backend = visitor.parts.flow._accounts
+    change = backend.set_password
+
+    def crash(*args: object) -> None:
+        if changed:
+            change(*args)  # type: ignore[arg-type]
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(backend, "set_password", crash)
+    with pytest.raises(KeyboardInterrupt):
+        visitor.set_password(link)
+    monkeypatch.undo()
+    visitor.run_worker()
+    assert visitor.client.get(link).status_code == 503
+    clock.advance(seconds=CLAIM.total_seconds() + 1)
+    visitor.run_worker()
+    visitor.run_worker()
+    assert len(visitor.mails()) == (2 if changed else 1)
+    assert visitor.client.get(link).status_code == (410 if changed else 200)
+
+
+def test_change_that_cannot_be_noted_is_a_success(
+    visitor: Visitor, portal: Portal, clock: Clock, ana: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store confirmed, so the page says so; the confirmation follows when we can write."""
+    link = visitor.link()
+
+    def fail(*_: object) -> bool:
+        raise StoreUnavailable
+
+    with monkeypatch.context() as patch:
+        patch.setattr("reset.links.use", fail)
+        assert visitor.set_password(link).status_code == 303
+    assert portal.lets_in(ana, NEW_PASSWORD)
+    clock.advance(seconds=CLAIM.total_seconds() + 1)
+    visitor.run_worker()
+    visitor.run_worker()
+    assert len(visitor.mails()) == 2
+
+
+def test_change_by_the_portal_meanwhile_wins(
+    visitor: Visitor, portal: Portal, ana: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between our reading and our writing the portal changed the hash: ours is not written."""
+    link = visitor.link()
+    portals = hash_bcrypt("Portal-Hizo-Esta-9")
+
+    def meanwhile(*_: object) -> str:
+        portal.set(ana, clave=portals)
+        return hash_bcrypt(NEW_PASSWORD)
+
+    monkeypatch.setattr("reset.accounts.hashes.renew", meanwhile)
+    assert visitor.set_password(link).status_code == 410
+    assert portal.stored(ana) == portals
+
+
+def test_denial_asks_first_and_then_closes(visitor: Visitor, portal: Portal, ana: int) -> None:
+    """Opening "no fui yo" changes nothing; the button closes the links and leaves the password."""
+    link = visitor.link()
+    deny = links_in(visitor.mails()[0], "no-fui-yo")[0]
+    assert visitor.client.get(deny).status_code == 200
+    assert visitor.client.get(link).status_code == 200
+    answer = visitor.client.post("/no-fui-yo", data={"token": deny.rpartition("/")[2]})
+    assert answer.status_code == 200
+    assert visitor.client.get(link).status_code == 410
+    assert portal.lets_in(ana, OLD_PASSWORD)
+
+
+def test_denial_stops_mails_that_wait(visitor: Visitor, ana: int) -> None:
+    """After "no fui yo", what was asked for before is not mailed any more."""
+    visitor.link()
+    visitor.ask()
+    token = links_in(visitor.mails()[0], "no-fui-yo")[0].rpartition("/")[2]
+    visitor.client.post("/no-fui-yo", data={"token": token})
+    visitor.run_worker()
+    assert len(visitor.mails()) == 1
+
+
+def test_denial_needs_a_genuine_token(visitor: Visitor, ana: int) -> None:
+    """Neither a forged token nor one of another purpose closes anything."""
+    link = visitor.link()
+    for token in ("x", link.rpartition("/")[2]):
+        assert visitor.client.get(f"/no-fui-yo/{token}").status_code == 410
+        assert visitor.client.post("/no-fui-yo", data={"token": token}).status_code == 410
+    assert visitor.client.get(link).status_code == 200
+
+
+def test_link_fits_into_a_line_of_mail(visitor: Visitor, ana: int) -> None:
+    """At most 120 characters, and no path segment that begins with a dot."""
+    visitor.link()
+    link = re.search(r"http\S+/nueva/\S+", str(visitor.mails()[0].body))
+    assert link is not None
+    assert len(link[0]) <= 120
+    assert "/." not in link[0]
+
+
+def test_longest_public_address_keeps_links_short(make_app: Callable[..., Flask]) -> None:
+    """The longest address that the settings allow makes a link of 120 characters."""
+    from config import LONGEST_LINK, _TOKEN_AND_PATH
+
+    made = Tokens([KEY], "deny", "x").make(
+        bytes(range(240, 256)), now=Clock()() + timedelta(days=3650)
+    )
+    assert len("/no-fui-yo/" + made) == _TOKEN_AND_PATH
+    assert LONGEST_LINK == 120
+
+
+def test_confirmation_goes_to_the_address_of_the_change(visitor: Visitor, ana: int) -> None:
+    """It names the account, the time with its zone and the coarse origin, and no password."""
+    link = visitor.link()
+    visitor.client.environ_base["REMOTE_ADDR"] = "190.25.17.4"
+    visitor.client.environ_base["HTTP_USER_AGENT"] = "Mozilla/5.0 (Linux; Android 14) Chrome/156"
+    visitor.set_password(link)
+    visitor.run_worker()
+    mail = visitor.mails(ADDRESS)[-1]
+    text = str(mail.body)
+    assert mail.subject == "Su contraseña fue actualizada"
+    assert "Chrome en Android, red 190.25.x.x" in text
+    assert "domingo 22 de noviembre de 2026, 10:00 a. m. (hora de Colombia" in text
+    assert "ana.perez" in text
+    assert NEW_PASSWORD not in text + str(mail.html)

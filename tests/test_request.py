@@ -1,0 +1,345 @@
+"""Asking for a link: the form, its answer, and what nobody learns from it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from flask import Flask
+from werkzeug.test import TestResponse
+
+from reset.captcha import answer
+from tests.conftest import ADDRESS, KEY, Clock, Portal, Visitor, hidden, links_in
+
+
+def test_request_is_answered_with_a_number(visitor: Visitor, ana: int) -> None:
+    """The answer page says what happens next and names the request."""
+    response = visitor.ask()
+    page = visitor.client.get(response.location).text
+    assert response.status_code == 303
+    assert re.fullmatch(r"/enviada/\d{4}-\d{4}-\d{4}", response.location)
+    assert response.location.rpartition("/")[2] in page
+    assert "12 horas" in page
+    assert "(605) 371 4545" in page
+
+
+def test_registered_address_gets_the_link(visitor: Visitor, ana: int) -> None:
+    """The mail goes to the stored address and has one link."""
+    visitor.ask()
+    visitor.run_worker()
+    assert len(links_in(visitor.mails()[0])) == 1
+
+
+@pytest.mark.parametrize(
+    "typed", [" ANA@example.com ", "ana@EXAMPLE.com\u200b", "\u00a0Ana@Example.Com"]
+)
+def test_address_is_found_as_people_type_it(visitor: Visitor, ana: int, typed: str) -> None:
+    """Capitals, spaces and invisible characters of a copy do not matter."""
+    visitor.ask(typed)
+    visitor.run_worker()
+    assert [mail.recipients for mail in visitor.sender.sent] == [[ADDRESS]]
+
+
+def test_mail_goes_to_the_stored_spelling(visitor: Visitor, portal: Portal) -> None:
+    """The typed address decides who is looked up, never where the mail goes."""
+    portal.add(email="Ana.Perez@Example.com")
+    visitor.ask("ana.perez@example.com")
+    visitor.run_worker()
+    assert visitor.sender.sent[0].recipients == ["Ana.Perez@Example.com"]
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "mıke@example.org",
+        "mike@ıxample.org",
+        "mik_@example.org",
+        "%@example.org",
+        "mike@example.org.evil.example",
+        "' OR 1=1--@example.org",
+    ],
+)
+def test_look_alikes_get_no_mail(visitor: Visitor, portal: Portal, typed: str) -> None:
+    """Neither Unicode case rules nor SQL patterns turn one address into another."""
+    portal.add(email="mike@example.org")
+    visitor.ask(typed)
+    visitor.run_worker()
+    assert visitor.sender.sent == []
+
+
+def test_kelvin_sign_is_a_k(visitor: Visitor, portal: Portal) -> None:
+    """What Unicode calls the same letter is one; the mail goes to the stored address all the same."""
+    portal.add(email="mike@example.org")
+    visitor.ask("mi\u212ae@example.org")
+    visitor.run_worker()
+    assert [mail.recipients for mail in visitor.sender.sent] == [["mike@example.org"]]
+
+
+@pytest.mark.parametrize("kind", ["registered", "disabled", "unknown", "two spellings"])
+def test_everybody_is_answered_alike(visitor: Visitor, portal: Portal, kind: str) -> None:
+    """Status, headers and body do not tell whether the address is registered."""
+    if kind != "unknown":
+        portal.add(activo=0 if kind == "disabled" else 1)
+    if kind == "two spellings":
+        portal.add("otra", "Ana@example.com")
+    first = visitor.ask()
+    page = visitor.client.get(first.location)
+    visitor.run_worker()
+    second = visitor.ask()
+    answers = [_masked(first), _masked(page), _masked(second)]
+    assert answers == _answers_for_unknown(visitor)
+
+
+def _answers_for_unknown(visitor: Visitor) -> list[Any]:
+    first = visitor.ask("nadie@example.com")
+    page = visitor.client.get(first.location)
+    return [_masked(first), _masked(page), _masked(visitor.ask("nadie@example.com"))]
+
+
+def _masked(response: TestResponse) -> tuple[int, list[tuple[str, str]], str]:
+    def mask(text: str) -> str:
+        return re.sub(r"\d{4}-\d{4}-\d{4}", "N", text)
+
+    return response.status_code, [(n, mask(v)) for n, v in response.headers], mask(response.text)
+
+
+def test_nobody_is_looked_up_while_asking(visitor: Visitor, portal: Portal) -> None:
+    """The answer comes even when the portal's accounts cannot be read."""
+    portal.path.unlink()
+    assert visitor.ask().status_code == 303
+
+
+def test_asking_changes_no_account(visitor: Visitor, portal: Portal, ana: int) -> None:
+    """Before a valid link is used, the accounts stay as they were."""
+    before = portal.rows()
+    for _ in range(8):
+        visitor.ask()
+    visitor.run_worker()
+    assert portal.rows() == before
+
+
+def test_disabled_account_gets_no_mail(visitor: Visitor, portal: Portal) -> None:
+    """No link for an account that is switched off; the trace says why."""
+    portal.add(activo=0)
+    visitor.ask()
+    visitor.run_worker()
+    assert visitor.sender.sent == []
+    assert visitor.trace() == ["requested", "account_inactive"]
+
+
+def test_two_accounts_on_one_mailbox_share_a_mail(visitor: Visitor, portal: Portal) -> None:
+    """One mail lists each login with its own link."""
+    portal.add("ana.perez")
+    portal.add("beto.perez")
+    visitor.ask()
+    visitor.run_worker()
+    (mail,) = visitor.mails()
+    assert len(set(links_in(mail))) == 2
+    assert "ana.perez" in str(mail.body)
+    assert "beto.perez" in str(mail.body)
+
+
+def test_two_spellings_of_one_address_get_none(visitor: Visitor, portal: Portal) -> None:
+    """Where the portal spells an address in two ways, a person must decide."""
+    portal.add("ana.perez", "ana@example.com")
+    portal.add("ana.otra", "Ana@example.com")
+    visitor.ask()
+    visitor.run_worker()
+    assert visitor.sender.sent == []
+    assert visitor.trace()[-1] == "address_ambiguous"
+
+
+@pytest.mark.parametrize(
+    "email",
+    [
+        "",
+        "   ",
+        "ana",
+        "ana@",
+        "ana@example",
+        "ana@@example.com",
+        "ana@example.com,eve@evil.example",
+        "ana@example.com;eve@evil.example",
+        "ana@example.com|eve@evil.example",
+        "ana@example.com eve@evil.example",
+        "ana@example.com\r\nBcc: eve@evil.example",
+        "ana@example.com\0",
+        "ana@example.com\0@evil.example",
+        '"a b"@example.com',
+        "ana@[127.0.0.1]",
+        "(c)ana@example.com",
+        "josé@example.com",
+        "a" * 65 + "@example.com",
+        "a@" + "b" * 250 + ".com",
+        "a." * 20_000,
+        "\ufffd@example.com",
+        '"><script>alert(1)</script>@example.com',
+    ],
+    ids=range(22),
+)
+def test_bad_address_is_told_beside_its_field(visitor: Visitor, email: str) -> None:
+    """The typo burns no captcha: letters and challenge stay."""
+    challenge = visitor.challenge()
+    response = visitor.ask(email, challenge=challenge)
+    assert response.status_code == 200
+    assert 'id="email-errors"' in response.text
+    assert hidden(response.text, "challenge") == challenge
+    assert answer(challenge, [KEY]) in response.text
+    assert "<script>alert" not in response.text
+
+
+def test_typo_can_be_mended_with_the_same_letters(visitor: Visitor, ana: int) -> None:
+    """After the address is corrected the same captcha is accepted."""
+    challenge = visitor.challenge()
+    visitor.ask("ana@example", challenge=challenge)
+    assert visitor.ask(challenge=challenge).status_code == 303
+
+
+def test_wrong_letters_keep_the_address(visitor: Visitor) -> None:
+    """A fresh captcha is shown, what was typed for the address stays."""
+    challenge = visitor.challenge()
+    response = visitor.ask(challenge=challenge, captcha="xxxxxxxx")
+    assert response.status_code == 200
+    assert hidden(response.text, "challenge") != challenge
+    assert 'id="captcha-errors"' in response.text
+    assert f'value="{ADDRESS}"' in response.text
+    assert "xxxxxxxx" not in response.text
+
+
+def test_one_guess_a_challenge(visitor: Visitor) -> None:
+    """After one wrong answer the right one is refused, too."""
+    challenge = visitor.challenge()
+    visitor.ask(challenge=challenge, captcha="xxxxxxxx")
+    assert visitor.ask(challenge=challenge).status_code == 200
+
+
+def test_solved_captcha_counts_once(visitor: Visitor, ana: int) -> None:
+    """Replaying an accepted form asks for new letters and mails nothing more."""
+    challenge = visitor.challenge()
+    answers = [visitor.ask(challenge=challenge).status_code for _ in range(5)]
+    visitor.run_worker()
+    assert answers == [303, 200, 200, 200, 200]
+    assert len(visitor.mails()) == 1
+
+
+def test_other_spelling_of_a_challenge_is_the_same_one(visitor: Visitor, ana: int) -> None:
+    """A signed text has several valid spellings; the captcha is spent in all of them."""
+    challenge = visitor.challenge()
+    letters = answer(challenge, [KEY])
+    visitor.ask(challenge=challenge)
+    assert visitor.ask(challenge=challenge + "=", captcha=letters).status_code == 200
+
+
+def test_last_good_second_of_a_challenge(visitor: Visitor, clock: Clock) -> None:
+    """A challenge may be answered for half an hour; then letters and address stay apart."""
+    early, late = visitor.challenge(), visitor.challenge()
+    clock.advance(minutes=30)
+    assert visitor.ask(challenge=early).status_code == 303
+    clock.advance(seconds=1)
+    response = visitor.ask(challenge=late)
+    assert response.status_code == 200
+    assert f'value="{ADDRESS}"' in response.text
+    assert hidden(response.text, "challenge") != late
+
+
+@pytest.mark.parametrize("challenge", ["x", "a.b.c", "ñ", "=" * 300, "None", "."])
+def test_forged_challenge_is_refused(visitor: Visitor, challenge: str) -> None:
+    """What we did not sign is answered with a fresh captcha."""
+    response = visitor.ask(challenge=visitor.challenge(), captcha="")
+    response = visitor.client.post(
+        "/", data={"email": ADDRESS, "captcha": "aaaaaaaa", "challenge": challenge}
+    )
+    assert response.status_code == 200
+    assert 'id="captcha-errors"' in response.text
+
+
+def test_token_of_another_purpose_is_no_challenge(visitor: Visitor, ana: int) -> None:
+    """A reset token signed with the same key opens no captcha."""
+    token = visitor.link().rpartition("/")[2]
+    data = {"email": ADDRESS, "captcha": "aaaaaaaa", "challenge": token}
+    assert visitor.client.post("/", data=data).status_code == 200
+    assert visitor.client.get(f"/captcha/{token}.png").status_code == 404
+
+
+def test_refresh_keeps_the_address(visitor: Visitor) -> None:
+    """Without JavaScript, Refrescar shows other letters and keeps what was typed."""
+    challenge = visitor.challenge()
+    response = visitor.ask(challenge=challenge, refresh="1", captcha="abc")
+    assert response.status_code == 200
+    assert hidden(response.text, "challenge") != challenge
+    assert f'value="{ADDRESS}"' in response.text
+    assert "error" not in response.text
+
+
+def test_refresh_is_not_the_first_button(visitor: Visitor) -> None:
+    """Enter presses the first submit button of a form: it must send it."""
+    buttons = re.findall(r"<button[^>]*type=\"submit\"[^>]*>", visitor.client.get("/").text)
+    assert "refresh" not in buttons[0]
+    assert 'name="refresh"' in buttons[1]
+
+
+def test_address_can_be_prefilled(visitor: Visitor) -> None:
+    """The portal may pass on what was typed into its log-in."""
+    page = visitor.client.get("/", query_string={"email": 'a"><b@example.com'}).text
+    assert 'value="a&#34;&gt;&lt;b@example.com"' in page
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {},
+        {"email": ADDRESS},
+        {"email": ADDRESS, "captcha": "a"},
+        {"email": [ADDRESS, "eve@evil.example"], "captcha": "a", "challenge": "c"},
+        {"email[]": [ADDRESS, "eve@evil.example"], "captcha": "a", "challenge": "c"},
+        {"email": ADDRESS, "captcha": ["a", "b"], "challenge": "c"},
+    ],
+    ids=range(6),
+)
+def test_form_of_the_wrong_shape_is_malformed(visitor: Visitor, data: dict[str, Any]) -> None:
+    """Each field must come exactly once."""
+    assert visitor.client.post("/", data=data).status_code == 400
+
+
+@pytest.mark.parametrize("body", ['{"email":["v","e"]}', '{"email":true}', "[1]", '"x"', "{"])
+def test_json_is_malformed(visitor: Visitor, body: str) -> None:
+    """Only a form is read as a form."""
+    response = visitor.client.post("/", data=body, content_type="application/json")
+    assert response.status_code == 400
+
+
+def test_file_part_is_malformed(visitor: Visitor) -> None:
+    """A file in the place of a field is no address."""
+    challenge = visitor.challenge()
+    data = {"email": (__import__("io").BytesIO(b"x"), "x.txt"), "captcha": "a"}
+    response = visitor.client.post("/", data=data | {"challenge": challenge})
+    assert response.status_code == 400
+
+
+@pytest.mark.parametrize(
+    "data",
+    [{"email": "a" * 70_000}, {f"f{i}": "x" for i in range(2000)}],
+    ids=["long field", "many parts"],
+)
+def test_hostile_sizes_are_cut_off(visitor: Visitor, data: dict[str, str]) -> None:
+    """Body, field and number of parts are bounded."""
+    response = visitor.client.post("/", data=data, content_type="multipart/form-data")
+    assert response.status_code == 413
+    assert "<h1" in response.text
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "TRACE"])
+def test_other_methods_are_refused(visitor: Visitor, method: str) -> None:
+    """Nothing but reading and sending the form."""
+    assert visitor.client.open("/", method=method).status_code == 405
+
+
+def test_wrong_key_of_a_rotation_still_reads(make_app: Callable[..., Flask]) -> None:
+    """After a key is added, an open form goes on working."""
+    before = make_app().test_client()
+    challenge = hidden(before.get("/").text, "challenge")
+    after = make_app(secret_keys=(KEY, KEY[::-1])).test_client()
+    data = {"email": ADDRESS, "challenge": challenge, "captcha": answer(challenge, [KEY])}
+    assert after.post("/", data=data).status_code == 303
