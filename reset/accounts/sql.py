@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 import sqlalchemy as sa
 
@@ -37,7 +38,11 @@ class SqlAccounts:
 
     def __init__(self, url: str, columns: Columns, scheme: str = "auto") -> None:
         self._engine = sa.create_engine(
-            url, hide_parameters=True, connect_args={"timeout": TIMEOUT_SECONDS}
+            _existing(url),
+            hide_parameters=True,
+            connect_args={"timeout": TIMEOUT_SECONDS},
+            # A kept connection would go on reading a file that the portal has replaced.
+            poolclass=sa.NullPool,
         )
         self._columns = columns
         self._scheme = scheme
@@ -77,10 +82,6 @@ class SqlAccounts:
             if self._account(row).obstacle is not None:
                 raise AccountChanged
 
-    def close(self) -> None:
-        """Give up all connections; the next use opens new ones (needed after a fork)."""
-        self._engine.dispose()
-
     def _rows(self, condition: sa.ColumnElement[bool]) -> list[sa.RowMapping]:
         with self._transaction() as connection:
             return list(connection.execute(sa.select(self._table).where(condition)).mappings())
@@ -117,6 +118,13 @@ class SqlAccounts:
         if self._scheme == "auto" and hashes.scheme_of(credential) is None:
             return "hash_unknown"
         return None
+
+
+def _existing(url: str) -> sa.URL:
+    """*url*, opened in a way that never creates the portal's file where it is missing."""
+    parsed = sa.make_url(url)
+    path = quote(parsed.database or "")
+    return parsed.set(database=f"file:{path}", query={"mode": "rw", "uri": "true"})
 
 
 def _described(columns: Columns) -> sa.TableClause:

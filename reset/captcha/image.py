@@ -33,7 +33,7 @@ FONTS = {
 
 # The blurs belong together. With hard bands and specks every grey pixel is part of a letter, and
 # keeping only those undoes the drawing; with bands as soft as the letters people fail too.
-SOFT, NEARLY_HARD = ImageFilter.GaussianBlur(1.1), ImageFilter.GaussianBlur(0.7)
+SOFT, NEARLY_HARD = ImageFilter.GaussianBlur(1.1), ImageFilter.GaussianBlur(0.6)
 
 
 def draw(letters: str, seed: bytes) -> bytes:
@@ -42,7 +42,7 @@ def draw(letters: str, seed: bytes) -> bytes:
     *letters* come from the captcha's alphabet, about 6 to 10 of them. *seed* is secret: it decides
     everything else, so whoever knows it can undo the drawing.
     """
-    rng = random.Random(seed)
+    rng = random.Random(seed)  # noqa: S311 - repeatable by design; the seed is what is secret.
     line = _wave(_line(letters, rng), rng)
     marks = ImageChops.difference(line, _specks(rng)).filter(SOFT)
     bands = _bands(rng).filter(NEARLY_HARD)

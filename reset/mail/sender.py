@@ -36,10 +36,10 @@ class MimeMessage(Message):
     def as_bytes(self) -> bytes:
         mime = EmailMessage(policy=SMTP)
         mime["Subject"] = self.subject
-        mime["From"] = _address(str(self.sender))
-        mime["To"] = [_address(str(recipient)) for recipient in self.recipients]
+        mime["From"] = _address(*parseaddr(str(self.sender)))
+        mime["To"] = [_address("", str(recipient)) for recipient in self.recipients]
         if self.reply_to:
-            mime["Reply-To"] = _address(str(self.reply_to))
+            mime["Reply-To"] = _address(*parseaddr(str(self.reply_to)))
         mime["Date"] = format_datetime(datetime.fromtimestamp(self.date or 0, UTC))
         mime["Message-ID"] = self.msgId
         for name, value in (self.extra_headers or {}).items():
@@ -173,13 +173,12 @@ def _cut(host: smtplib.SMTP) -> None:
             host.sock.shutdown(socket.SHUT_RDWR)
 
 
-def _address(text: str) -> Address:
-    """*text* as a header address: its domain as in DNS, its name encoded where need be."""
-    name, spec = parseaddr(text)
+def _address(name: str, spec: str) -> Address:
+    """One header address, its domain as in DNS; raises ValueError for anything but one."""
     local, _, domain = spec.rpartition("@")
     if not domain.isascii():
         domain = domain.encode("idna").decode("ascii")
-    return Address(display_name=name, username=local, domain=domain)
+    return Address(display_name=name, addr_spec=f"{local}@{domain}")
 
 
 def _judged(error: Exception) -> MailRefused | MailDeferred:

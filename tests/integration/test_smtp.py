@@ -1,0 +1,311 @@
+"""Mails over a real SMTP dialogue: what arrives, and what a bad server cannot do to us."""
+
+from __future__ import annotations
+
+import email
+import email.policy
+import socket
+import ssl
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from email.message import EmailMessage
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP, Envelope, Session
+from flask import Flask
+
+from config import Settings
+from reset.errors import MailDeferred, MailRefused
+from reset.mail.sender import MimeMessage, Sender
+from tests.conftest import ADDRESS, NEW_PASSWORD, Visitor
+
+
+class Sink:
+    """Keeps what it takes; ``answers`` are given to RCPT first, one each."""
+
+    def __init__(self) -> None:
+        self.envelopes: list[Envelope] = []
+        self.sessions: set[int] = set()
+        self.answers: list[str] = []
+        self.data_answers: list[str] = []
+
+    async def handle_RCPT(  # noqa: N802, PLR0917
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: Any
+    ) -> str:
+        if self.answers:
+            return self.answers.pop(0)
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
+        if self.data_answers:
+            return self.data_answers.pop(0)
+        self.envelopes.append(envelope)
+        self.sessions.add(id(session))
+        return "250 OK"
+
+    def mail(self, index: int = -1) -> EmailMessage:
+        content = self.envelopes[index].content
+        assert isinstance(content, bytes)
+        parsed = email.message_from_bytes(content, policy=email.policy.default)
+        assert isinstance(parsed, EmailMessage)
+        return parsed
+
+
+@contextmanager
+def serving(sink: Sink, **options: Any) -> Iterator[int]:
+    """A real SMTP server on a free port of this machine."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    controller = Controller(sink, hostname="127.0.0.1", port=port, **options)
+    controller.start()
+    try:
+        yield port
+    finally:
+        controller.stop()
+
+
+@contextmanager
+def scripted(talk: Callable[[socket.socket], None]) -> Iterator[int]:
+    """A server that says what *talk* says to each connection."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            with connection:
+                try:
+                    talk(connection)
+                except OSError:
+                    continue
+
+    threading.Thread(target=serve, daemon=True).start()
+    try:
+        yield int(listener.getsockname()[1])
+    finally:
+        listener.close()
+
+
+@pytest.fixture
+def make_sender(
+    make_app: Callable[..., Flask], settings: Settings
+) -> Callable[..., tuple[Flask, Sender]]:
+    def make(port: int, timeout: float = 1, **mail: Any) -> tuple[Flask, Sender]:
+        app = make_app(mail=replace(settings.mail, server="127.0.0.1", port=port, **mail))
+        return app, Sender(app, timeout=timeout, ehlo_host="localhost")
+
+    return make
+
+
+def message(to: str = ADDRESS, **values: Any) -> MimeMessage:
+    made = MimeMessage("Asunto ñ", [to], body="Hola", html="<p>Hola</p>" + "x" * 3000, **values)
+    made.msgId = "<1@example.com>"
+    return made
+
+
+def test_both_mails_arrive_whole(
+    make_app: Callable[..., Flask],
+    make_visitor: Callable[[Flask], Visitor],
+    settings: Settings,
+    ana: int,
+) -> None:
+    """Text and HTML, headers for robots, a name with a comma, lines that no relay breaks."""
+    sink = Sink()
+    with serving(sink) as port:
+        app = make_app(mail=replace(settings.mail, server="127.0.0.1", port=port))
+        visitor = make_visitor(app)
+        visitor.worker = visitor.parts.make_worker()
+        visitor.ask()
+        visitor.run_worker()
+        text = sink.mail().get_body(("plain",))
+        assert text is not None
+        token = text.get_content().partition("/nueva/")[2].split()[0]
+        visitor.set_password(f"/nueva/{token}")
+        visitor.run_worker()
+        visitor.worker._sender.close()
+    first, second = sink.mail(0), sink.mail(1)
+    assert len(sink.sessions) == 1
+    assert sink.envelopes[0].rcpt_tos == [ADDRESS]
+    assert sink.envelopes[0].mail_from == "no-responder@example.com"
+    assert str(first["From"]) == '"Hanna, Soporte" <no-responder@example.com>'
+    assert first["Auto-Submitted"] == "auto-generated"
+    assert first["Reply-To"] == "ayuda@example.com"
+    assert first["Message-ID"].endswith("@example.com>")
+    assert first["Message-ID"] != second["Message-ID"]
+    assert first["Date"] is not None
+    assert first.get_body(("html",)) is not None
+    assert second["Subject"] == "Su contraseña fue actualizada"
+    for envelope in sink.envelopes:
+        assert isinstance(envelope.content, bytes)
+        assert envelope.content.isascii()
+        assert max(map(len, envelope.content.split(b"\r\n"))) <= 78
+        assert NEW_PASSWORD.encode() not in envelope.content
+
+
+@pytest.mark.parametrize(
+    ("answers", "data_answers", "expected"),
+    [
+        (["450 busy"], [], MailDeferred),
+        (["550 no such user"], [], MailRefused),
+        ([], ["451 later"], MailDeferred),
+        ([], ["554 looks like spam"], MailRefused),
+    ],
+)
+def test_temporary_and_final_answers_are_told_apart(
+    make_sender: Callable[..., tuple[Flask, Sender]],
+    answers: list[str],
+    data_answers: list[str],
+    expected: type[Exception],
+) -> None:
+    """4xx is worth another try, 5xx is not; the server's words are kept."""
+    sink = Sink()
+    sink.answers, sink.data_answers = answers, data_answers
+    said = (answers + data_answers)[0]
+    with serving(sink) as port:
+        app, sender = make_sender(port)
+        with app.app_context(), pytest.raises(expected) as raised:
+            sender.send(message())
+    assert raised.value.args[0] == said
+
+
+def test_refused_connection_is_a_server_that_is_down(
+    make_sender: Callable[..., tuple[Flask, Sender]],
+) -> None:
+    """Nothing listens: worth a try later, for all mails."""
+    app, sender = make_sender(1)
+    with app.app_context(), pytest.raises(MailDeferred) as raised:
+        sender.send(message())
+    assert raised.value.server_down
+
+
+def silent(connection: socket.socket) -> None:
+    connection.recv(1)
+
+
+def tarpit(connection: socket.socket) -> None:
+    connection.sendall(b"220 sink\r\n")
+    while connection.recv(1000):
+        for _ in range(100):
+            connection.sendall(b"250-slow\r\n")
+            time.sleep(0.1)
+
+
+def garbage(connection: socket.socket) -> None:
+    connection.sendall(bytes(range(256)) * 8 + b"\r\n")
+    connection.recv(1000)
+
+
+@pytest.mark.parametrize("talk", [silent, tarpit, garbage])
+def test_bad_server_holds_nobody_for_long(
+    make_sender: Callable[..., tuple[Flask, Sender]], talk: Callable[[socket.socket], None]
+) -> None:
+    """Silence, an endless answer and rubbish all end by the deadline, and the mail is kept."""
+    with scripted(talk) as port:
+        app, sender = make_sender(port, timeout=0.5)
+        with app.app_context(), pytest.raises(MailDeferred):
+            sender.send(message())
+
+
+def test_hanging_up_after_the_mail_is_no_failure(
+    make_sender: Callable[..., tuple[Flask, Sender]],
+) -> None:
+    """A server that answers 250 and goes has taken the mail; the next one is sent afresh."""
+
+    def take_one(connection: socket.socket) -> None:
+        connection.sendall(b"220 sink\r\n")
+        for answer in (b"250 ok", b"250 ok", b"250 ok", b"354 go", b"250 queued"):
+            data = connection.recv(100_000)
+            while answer == b"250 queued" and not data.endswith(b"\r\n.\r\n"):
+                data += connection.recv(100_000)
+            connection.sendall(answer + b"\r\n")
+
+    with scripted(take_one) as port:
+        app, sender = make_sender(port)
+        with app.app_context():
+            sender.send(message())
+            sender._last_used -= 10
+            sender.send(message())
+            sender.close()
+
+
+@pytest.mark.parametrize(
+    "to", ["josé@example.com", "ana@example.com, eve@evil.example", "ana@example.com\r\nBcc: e@e.co"]
+)
+def test_address_that_cannot_be_written_is_refused(
+    make_sender: Callable[..., tuple[Flask, Sender]], to: str
+) -> None:
+    """No second recipient, no header of somebody else's, no crash."""
+    sink = Sink()
+    with serving(sink) as port:
+        app, sender = make_sender(port)
+        with app.app_context(), pytest.raises(MailRefused):
+            sender.send(message(to))
+        sender.close()
+    assert sink.envelopes == []
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> tuple[Path, Path]:
+    """A self-signed certificate for `localhost`."""
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost"
+    extension = ["-addext", "subjectAltName=DNS:localhost"]
+    files = ["-keyout", str(key), "-out", str(cert)]
+    subprocess.run([*command.split(), *extension, *files], check=True, capture_output=True)
+    return cert, key
+
+
+@pytest.mark.parametrize(
+    ("server", "trusted", "arrives"),
+    [("localhost", True, True), ("localhost", False, False), ("127.0.0.1", True, False)],
+    ids=["verified", "unknown authority", "wrong name"],
+)
+def test_certificate_is_verified(
+    make_sender: Callable[..., tuple[Flask, Sender]],
+    certificate: tuple[Path, Path],
+    monkeypatch: pytest.MonkeyPatch,
+    server: str,
+    trusted: bool,
+    arrives: bool,
+) -> None:
+    """With STARTTLS set, nothing is sent to a server whose certificate does not hold."""
+    cert, key = certificate
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert, key)
+    if trusted:
+        monkeypatch.setenv("SSL_CERT_FILE", str(cert))
+    sink = Sink()
+    with serving(sink, tls_context=context, require_starttls=True) as port:
+        app, sender = make_sender(port, timeout=5, use_tls=True)
+        app.extensions["mail"].server = server
+        with app.app_context():
+            if arrives:
+                sender.send(message())
+                sender.close()
+            else:
+                with pytest.raises(MailDeferred):
+                    sender.send(message())
+    assert len(sink.envelopes) == int(arrives)
+
+
+def test_stripped_starttls_sends_nothing_in_clear(
+    make_sender: Callable[..., tuple[Flask, Sender]],
+) -> None:
+    """A server (or somebody on the way) that offers no TLS gets no mail."""
+    sink = Sink()
+    with serving(sink) as port:
+        app, sender = make_sender(port, use_tls=True)
+        with app.app_context(), pytest.raises(MailDeferred):
+            sender.send(message())
+    assert sink.envelopes == []

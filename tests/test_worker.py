@@ -1,0 +1,247 @@
+"""The outbox and its worker: nothing lost, nothing sent twice, the bad never block the good."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from flask import Flask
+
+from config import Settings
+from reset.errors import MailDeferred, MailRefused
+from reset.mail.outbox import LEASE, Retry
+from tests.conftest import ADDRESS, Clock, Portal, Visitor, links_in
+
+DOWN = MailDeferred("ConnectionRefusedError", server_down=True)
+GREYLISTED = MailDeferred("451 try again later")
+
+
+def test_deferred_mail_is_tried_again_within_two_minutes(
+    visitor: Visitor, clock: Clock, ana: int
+) -> None:
+    """The same message, with the same Message-ID and a link that works."""
+    visitor.sender.failures = [GREYLISTED]
+    visitor.ask()
+    visitor.run_worker()
+    assert visitor.mails() == []
+    clock.advance(minutes=2)
+    visitor.run_worker()
+    (mail,) = visitor.mails()
+    assert visitor.client.get(links_in(mail)[0]).status_code == 200
+
+
+def test_both_copies_of_a_doubtful_mail_work(visitor: Visitor, clock: Clock, ana: int) -> None:
+    """If the server took the first one after all, its link is as good as the second's."""
+    sent = visitor.sender.sent
+    take = visitor.sender.send
+
+    def take_but_lose_the_answer(message: object) -> None:
+        take(message)  # type: ignore[arg-type]
+        if len(sent) == 1:
+            raise MailDeferred("SMTPServerDisconnected")
+
+    visitor.sender.send = take_but_lose_the_answer  # type: ignore[assignment, method-assign]
+    visitor.ask()
+    visitor.run_worker()
+    clock.advance(minutes=2)
+    visitor.run_worker()
+    links = [links_in(mail)[0] for mail in sent]
+    assert len(links) == 2
+    assert sent[0].msgId == sent[1].msgId
+    assert [visitor.client.get(link).status_code for link in links] == [200, 200]
+
+
+def test_link_of_an_earlier_attempt_dies_with_a_change(
+    visitor: Visitor, portal: Portal, clock: Clock, ana: int
+) -> None:
+    """A retry after a change by the portal does not revive the link of the first attempt."""
+    taken = visitor.sender.send
+
+    def take_and_fail(message: object) -> None:
+        taken(message)  # type: ignore[arg-type]
+        raise GREYLISTED
+
+    visitor.sender.send = take_and_fail  # type: ignore[assignment, method-assign]
+    visitor.ask()
+    visitor.run_worker()
+    portal.set(ana, clave=portal.stored(ana)[:-1] + "x")
+    visitor.sender.send = taken  # type: ignore[method-assign]
+    clock.advance(minutes=2)
+    visitor.run_worker()
+    first, second = (links_in(mail)[0] for mail in visitor.sender.sent)
+    assert visitor.client.get(first).status_code == 410
+    assert visitor.client.get(second).status_code == 200
+
+
+def test_refused_mail_is_not_tried_again(visitor: Visitor, clock: Clock, ana: int) -> None:
+    """A 5xx ends the matter; the trace has the server's words."""
+    visitor.sender.failures = [MailRefused("550 no such user")]
+    visitor.ask()
+    visitor.run_worker()
+    clock.advance(days=1)
+    visitor.run_worker()
+    event = visitor.parts.flow.trace(ADDRESS)[0].events[-1]
+    assert visitor.sender.sent == []
+    assert (event.name, event.details["answer"]) == ("mail_refused", "550 no such user")
+
+
+def test_one_knock_shows_that_the_server_is_down(visitor: Visitor, ana: int) -> None:
+    """While nothing answers, a batch makes one attempt, not one a message."""
+    for _ in range(5):
+        visitor.ask()
+    visitor.sender.failures = [DOWN, MailRefused("must not be asked")]
+    visitor.run_worker()
+    assert len(visitor.sender.failures) == 1
+    assert visitor.trace()[-1] == "mail_deferred"
+
+
+def test_one_bad_message_never_blocks_the_rest(
+    visitor: Visitor, portal: Portal, ana: int
+) -> None:
+    """Whatever goes wrong with one, the others leave in the same round."""
+    portal.add("beto", "beto@example.com")
+    visitor.ask()
+    visitor.ask("beto@example.com")
+    visitor.sender.failures = [ZeroDivisionError()]  # type: ignore[list-item]
+    visitor.run_worker()
+    assert len(visitor.mails("beto@example.com")) == 1
+    assert visitor.trace()[-1] == "mail_deferred"
+
+
+def test_accounts_that_are_down_delay_the_mail(
+    visitor: Visitor, portal: Portal, clock: Clock, ana: int
+) -> None:
+    """The request was accepted; the look-up follows when the portal's store answers again."""
+    away = portal.path.with_suffix(".away")
+    visitor.ask()
+    portal.path.rename(away)
+    visitor.run_worker()
+    away.rename(portal.path)
+    clock.advance(minutes=2)
+    visitor.run_worker()
+    assert len(visitor.mails()) == 1
+
+
+def test_lease_of_a_dead_worker_runs_out(visitor: Visitor, clock: Clock, ana: int) -> None:
+    """What a killed worker had claimed is sent by the next one, once."""
+    visitor.ask()
+    assert len(visitor.parts.flow.claim_messages(limit=5, now=clock())) == 1
+    visitor.run_worker()
+    assert visitor.mails() == []
+    clock.advance(seconds=LEASE.total_seconds())
+    visitor.run_worker()
+    assert len(visitor.mails()) == 1
+
+
+def test_worker_that_wakes_late_sends_nothing(visitor: Visitor, clock: Clock, ana: int) -> None:
+    """A worker stopped for long finds its lease gone: no second mail, no note over the other's."""
+    visitor.ask()
+    flow = visitor.parts.flow
+    (stale,) = flow.claim_messages(limit=5, now=clock())
+    clock.advance(seconds=LEASE.total_seconds())
+    visitor.run_worker()
+    assert flow.prepare_mail(stale, now=clock()) is None
+    flow.note_refused(stale, "550", now=clock())
+    assert visitor.trace()[-1] == "mail_sent"
+
+
+def test_mail_is_given_up_after_some_days(
+    make_app: Callable[..., Flask],
+    make_visitor: Callable[[Flask], Visitor],
+    settings: Settings,
+    clock: Clock,
+    ana: int,
+) -> None:
+    """Attempts end with RESET_MAIL_GIVE_UP_AFTER, and the trace says so."""
+    short = replace(settings.mail, give_up_after=timedelta(hours=1))
+    visitor = make_visitor(make_app(mail=short))
+    visitor.sender.failures = [GREYLISTED] * 99
+    visitor.ask()
+    for _ in range(60):
+        visitor.run_worker()
+        clock.advance(minutes=2)
+    assert visitor.trace()[-1] == "mail_abandoned"
+    assert len(visitor.sender.failures) > 80
+
+
+def test_waiting_twelve_hours_is_marked_once(visitor: Visitor, clock: Clock, ana: int) -> None:
+    """The help desk follows up after twelve hours, as the manual says."""
+    visitor.sender.failures = [GREYLISTED] * 99
+    visitor.ask()
+    visitor.run_worker()
+    clock.advance(hours=11, minutes=59)
+    visitor.run_worker()
+    assert "overdue" not in visitor.trace()
+    clock.advance(minutes=1)
+    visitor.run_worker()
+    visitor.run_worker()
+    assert visitor.trace().count("overdue") == 1
+
+
+def test_pauses_grow_to_half_an_hour() -> None:
+    """First within two minutes, then twice as long, never more than half an hour apart."""
+    retry = Retry(timedelta(minutes=1), timedelta(minutes=30), timedelta(days=3))
+    delays = [retry.delay(attempt) for attempt in range(1, 40)]
+    assert delays[0] <= timedelta(minutes=1)
+    assert all(delay <= timedelta(minutes=30) for delay in delays)
+    assert min(delays[6:]) >= timedelta(minutes=22)
+
+
+def test_trace_tells_the_story(visitor: Visitor, ana: int) -> None:
+    """What happened to a request, in order."""
+    link = visitor.link()
+    visitor.client.get(link)
+    visitor.client.get(link)
+    visitor.set_password(link, "Colombia2026")
+    visitor.set_password(link)
+    visitor.run_worker()
+    assert visitor.trace() == [
+        "requested",
+        "account_found",
+        "mail_sent",
+        "link_opened",
+        "password_refused",
+        "password_changed",
+        "mail_sent",
+    ]
+
+
+def test_old_requests_are_purged(visitor: Visitor, clock: Clock, ana: int) -> None:
+    """After the retention, nothing is left of a request; what still waits is kept."""
+    visitor.link()
+    clock.advance(days=89)
+    assert visitor.parts.flow.purge(now=clock()) == 0
+    visitor.ask()
+    clock.advance(days=2)
+    assert visitor.parts.flow.purge(now=clock()) == 1
+    assert len(visitor.parts.flow.trace(ADDRESS)) == 1
+
+
+def test_database_without_the_key_opens_nothing(
+    visitor: Visitor, settings: Settings, ana: int
+) -> None:
+    """Neither the link nor its token stands in the database, even while the mail waits."""
+    visitor.sender.failures = [GREYLISTED]
+    visitor.ask()
+    visitor.run_worker()
+    visitor.clock.advance(minutes=2)
+    visitor.run_worker()
+    token = links_in(visitor.mails()[0])[0].rpartition("/")[2]
+    path = settings.database_url.removeprefix("sqlite:///")
+    kept = b"".join(Path(path + end).read_bytes() for end in ("", "-wal"))
+    assert ADDRESS.encode() in kept
+    assert token.encode() not in kept
+    assert token.rpartition(".")[2].encode() not in kept
+
+
+def test_readiness_asks_for_an_attended_queue(visitor: Visitor, clock: Clock, ana: int) -> None:
+    """/readyz turns when a due mail is left alone, for known and unknown alike."""
+    visitor.ask("nadie@example.com")
+    assert visitor.client.get("/readyz").status_code == 200
+    clock.advance(minutes=5)
+    assert visitor.client.get("/readyz").status_code == 503
+    visitor.run_worker()
+    assert visitor.client.get("/readyz").status_code == 200
