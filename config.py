@@ -24,7 +24,7 @@ from reset.policy import PROFILES
 PREFIX = "RESET_"
 LONGEST_LINK = 120  # Mail programs break longer lines, and the link with them.
 _TOKEN_AND_PATH = len("/no-fui-yo/") + 57
-_SECRETS = {"SECRET_KEYS", "DATABASE_URL", "ACCOUNTS_URL", "MAIL_PASSWORD", "RATELIMIT_STORAGE_URI"}
+_SECRETS = {"SECRET_KEYS", "DATABASE_URL", "ACCOUNTS_URL", "MAIL_PASSWORD"}
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -76,7 +76,6 @@ class Settings:
     captcha_lifetime: timedelta
     limit_per_ip: str
     limit_per_address: str
-    ratelimit_storage_uri: str = field(repr=False)
     trusted_proxies: int
     frame_ancestors: tuple[str, ...]
     password_profile: str
@@ -128,7 +127,6 @@ def _settings(read: _Reader, root: Path) -> Settings:
         captcha_lifetime=read.duration("CAPTCHA_LIFETIME", "30m", most="12h"),
         limit_per_ip=read.limit("LIMIT_PER_IP", "30 per minute; 300 per hour"),
         limit_per_address=read.limit("LIMIT_PER_ADDRESS", "5 per hour"),
-        ratelimit_storage_uri=read.text("RATELIMIT_STORAGE_URI"),
         trusted_proxies=read.integer("TRUSTED_PROXIES", 0, least=0, most=5),
         frame_ancestors=read.origins("FRAME_ANCESTORS"),
         password_profile=read.choice("PASSWORD_PROFILE", tuple(PROFILES)),

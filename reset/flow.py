@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from reset import audit, captcha, links, tokens
+from reset import audit, captcha, counters, links, tokens
 from reset.accounts import Account, AccountBackend
 from reset.address import normalise
 from reset.audit import ResetRequest
@@ -237,6 +237,7 @@ class Flow:
         with self._db.begin() as tx:
             # Twice the lifetime: another host's clock may be behind.
             captcha.purge(tx, before=now - 2 * self._captcha.lifetime)
+            counters.purge(tx, now=now)
             return audit.purge(tx, before=now - self._rules.retention)
 
     def trace(self, number_or_address: str) -> list[ResetRequest]:

@@ -43,7 +43,7 @@ def test_both_copies_of_a_doubtful_mail_work(visitor: Visitor, clock: Clock, ana
         if len(sent) == 1:
             raise MailDeferred("SMTPServerDisconnected")
 
-    visitor.sender.send = take_but_lose_the_answer  # type: ignore[assignment, method-assign]
+    visitor.sender.send = take_but_lose_the_answer  # type: ignore[method-assign]
     visitor.ask()
     visitor.run_worker()
     clock.advance(minutes=2)
@@ -64,7 +64,7 @@ def test_link_of_an_earlier_attempt_dies_with_a_change(
         taken(message)  # type: ignore[arg-type]
         raise GREYLISTED
 
-    visitor.sender.send = take_and_fail  # type: ignore[assignment, method-assign]
+    visitor.sender.send = take_and_fail  # type: ignore[method-assign]
     visitor.ask()
     visitor.run_worker()
     portal.set(ana, clave=portal.stored(ana)[:-1] + "x")
@@ -98,9 +98,7 @@ def test_one_knock_shows_that_the_server_is_down(visitor: Visitor, ana: int) -> 
     assert visitor.trace()[-1] == "mail_deferred"
 
 
-def test_one_bad_message_never_blocks_the_rest(
-    visitor: Visitor, portal: Portal, ana: int
-) -> None:
+def test_one_bad_message_never_blocks_the_rest(visitor: Visitor, portal: Portal, ana: int) -> None:
     """Whatever goes wrong with one, the others leave in the same round."""
     portal.add("beto", "beto@example.com")
     visitor.ask()

@@ -240,7 +240,8 @@ def test_hanging_up_after_the_mail_is_no_failure(
 
 
 @pytest.mark.parametrize(
-    "to", ["josé@example.com", "ana@example.com, eve@evil.example", "ana@example.com\r\nBcc: e@e.co"]
+    "to",
+    ["josé@example.com", "ana@example.com, eve@evil.example", "ana@example.com\r\nBcc: e@e.co"],
 )
 def test_address_that_cannot_be_written_is_refused(
     make_sender: Callable[..., tuple[Flask, Sender]], to: str

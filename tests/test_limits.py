@@ -1,0 +1,186 @@
+"""Limits that cannot be walked around and cannot hurt the innocent."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import pytest
+from flask import Flask
+from werkzeug.test import TestResponse
+
+from reset.db import Database
+from reset.counters import DatabaseStorage
+from tests.conftest import Clock, Visitor, links_in
+
+
+def post_from(visitor: Visitor, address: str, **headers: str) -> TestResponse:
+    """An (empty) form from a client address."""
+    return visitor.client.post("/", environ_base={"REMOTE_ADDR": address}, headers=headers)
+
+
+def test_client_is_stopped_with_the_time_to_wait(
+    make_app: Callable[..., Flask], make_visitor: Callable[[Flask], Visitor], clock: Clock
+) -> None:
+    """The last good attempt passes, the next is told how long to wait; then it works again."""
+    visitor = make_visitor(make_app(limit_per_ip="3 per minute"))
+    assert [visitor.ask().status_code for _ in range(4)] == [303, 303, 303, 429]
+    stopped = visitor.ask()
+    assert int(stopped.headers["Retry-After"]) in (60, 61)
+    assert "Demasiados intentos" in stopped.text
+    assert "minuto" in stopped.text
+    clock.advance(seconds=61)
+    assert visitor.ask().status_code == 303
+
+
+def test_address_over_its_limit_is_answered_as_always(visitor: Visitor, ana: int) -> None:
+    """Same answer, nothing more mailed, and the links already mailed stay good."""
+    answers = {visitor.ask().status_code for _ in range(9)}
+    visitor.run_worker()
+    assert answers == {303}
+    assert len(visitor.mails()) == 5
+    assert visitor.trace() == ["requested", "limited"]
+    assert visitor.set_password(links_in(visitor.mails()[0])[0]).status_code == 303
+
+
+def test_spellings_of_an_address_share_one_limit(visitor: Visitor, ana: int) -> None:
+    """Capitals and spaces make no new quota."""
+    for typed in (
+        "aNa@example.com",
+        "ANA@EXAMPLE.COM",
+        " ana@Example.com",
+        "Ana@example.com\u200b",
+    ):
+        visitor.ask(typed)
+        visitor.ask(typed)
+    visitor.run_worker()
+    assert len(visitor.mails()) == 5
+
+
+def test_replayed_captcha_uses_up_no_address(visitor: Visitor, ana: int) -> None:
+    """Who solved one captcha cannot spend the quota of others with it."""
+    challenge = visitor.challenge()
+    for _ in range(9):
+        visitor.ask(challenge=challenge)
+    visitor.ask()
+    visitor.run_worker()
+    assert len(visitor.mails()) == 2
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["X-Forwarded-For", "X-Real-IP", "Forwarded", "True-Client-IP", "CF-Connecting-IP"],
+)
+def test_forged_headers_do_not_help(
+    make_app: Callable[..., Flask], make_visitor: Callable[[Flask], Visitor], header: str
+) -> None:
+    """Without a proxy configured, the client address is the connection's."""
+    visitor = make_visitor(make_app(limit_per_ip="2 per minute"))
+    answers = [post_from(visitor, "192.0.2.1", **{header: f"10.0.0.{i}"}) for i in range(3)]
+    assert answers[-1].status_code == 429
+
+
+def test_one_proxy_is_believed_once(
+    make_app: Callable[..., Flask], make_visitor: Callable[[Flask], Visitor]
+) -> None:
+    """Behind one proxy only its own, last entry counts; what the client wrote does not."""
+    visitor = make_visitor(make_app(limit_per_ip="2 per minute", trusted_proxies=1))
+    forged = [
+        post_from(visitor, "127.0.0.1", **{"X-Forwarded-For": f"10.0.0.{i}, 192.0.2.1"})
+        for i in range(3)
+    ]
+    other = post_from(visitor, "127.0.0.1", **{"X-Forwarded-For": "192.0.2.2"})
+    assert [answer.status_code for answer in forged] == [400, 400, 429]
+    assert other.status_code == 400
+
+
+def test_ipv6_counts_by_network(
+    make_app: Callable[..., Flask], make_visitor: Callable[[Flask], Visitor]
+) -> None:
+    """The addresses of one /64 are one client, the next /64 is another."""
+    visitor = make_visitor(make_app(limit_per_ip="2 per minute"))
+    same = [post_from(visitor, f"2001:db8:0:1::{i}").status_code for i in range(1, 4)]
+    assert same == [400, 400, 429]
+    assert post_from(visitor, "2001:db8:0:2::1").status_code == 400
+    mapped = [post_from(visitor, a).status_code for a in ("::ffff:192.0.2.9", "192.0.2.9") * 2]
+    assert mapped[2:] == [429, 429]
+
+
+@pytest.mark.parametrize("remote", ["", "unix:"])
+def test_unknown_client_address_is_a_fault_of_the_set_up(
+    visitor: Visitor, remote: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Behind a socket without proxies configured, all would share one limit: told, not borne."""
+    assert post_from(visitor, remote).status_code == 503
+
+
+def test_office_behind_one_address_is_let_through(visitor: Visitor, clock: Clock) -> None:
+    """Forty people of one office within ten minutes, some with a slip of the pen."""
+    answers = []
+    for person in range(40):
+        if person % 3 == 0:
+            visitor.ask(f"p{person}@example.com", captcha="xxxxxxxx")
+        answers.append(visitor.ask(f"p{person}@example.com").status_code)
+        clock.advance(seconds=15)
+    assert set(answers) == {303}
+
+
+def test_pictures_are_limited(visitor: Visitor) -> None:
+    """Drawing costs: one client gets 120 a minute."""
+    challenge = visitor.challenge()
+    answers = [visitor.client.get(f"/captcha/{challenge}.png").status_code for _ in range(121)]
+    assert answers == [200] * 120 + [429]
+
+
+def test_every_form_and_link_is_limited(
+    make_app: Callable[..., Flask], make_visitor: Callable[[Flask], Visitor]
+) -> None:
+    """Guessing tokens is stopped like guessing letters, each on its own account."""
+    visitor = make_visitor(make_app(limit_per_ip="2 per minute"))
+    for method, path in (
+        ("POST", "/"),
+        ("GET", "/nueva/x"),
+        ("POST", "/nueva"),
+        ("POST", "/no-fui-yo"),
+    ):
+        answers = [visitor.client.open(path, method=method).status_code for _ in range(3)]
+        assert answers[-1] == 429
+        assert 429 not in answers[:-1]
+
+
+def test_counters_are_shared_and_exact(
+    settings: object, make_app: Callable[..., Flask], clock: Clock
+) -> None:
+    """Four threads over two databases handles count to the limit and not beyond."""
+    app = make_app()
+    url = str(app.extensions["reset"].database._engine.url)
+    stores = [DatabaseStorage(database=Database(url), clock=clock) for _ in range(2)]
+    hits: list[int] = []
+
+    def hit(store: DatabaseStorage) -> None:
+        hits.extend(store.incr("k", 60) for _ in range(25))
+
+    threads = [threading.Thread(target=hit, args=[store]) for store in stores * 2]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(hits) == list(range(1, 101))
+
+
+def test_counters_hold_no_address_in_clear(visitor: Visitor) -> None:
+    """The table of counters does not tell who asked for what."""
+    visitor.ask("nadie.de.aqui@example.com")
+    with visitor.parts.database.read() as tx:
+        buckets = [row[0] for row in tx.exec_driver_sql("SELECT bucket FROM limits")]
+    assert buckets
+    assert not any("nadie" in bucket for bucket in buckets)
+
+
+def test_old_counters_are_purged(visitor: Visitor, clock: Clock) -> None:
+    """The table does not grow for ever."""
+    visitor.ask()
+    clock.advance(hours=2)
+    visitor.run_worker()
+    with visitor.parts.database.read() as tx:
+        assert tx.exec_driver_sql("SELECT COUNT(*) FROM limits").scalar() == 0
