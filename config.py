@@ -26,6 +26,7 @@ LONGEST_LINK = 120  # Mail programs break longer lines, and the link with them.
 _TOKEN_AND_PATH = len("/no-fui-yo/") + 57
 _SECRETS = {"SECRET_KEYS", "DATABASE_URL", "ACCOUNTS_URL", "MAIL_PASSWORD"}
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+_PLAIN_URL = r"https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._~-]+)*"
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -263,7 +264,7 @@ class _Reader:
     def timezone(self, name: str, default: str) -> ZoneInfo:
         try:
             return ZoneInfo(self.text(name, default))
-        except (OSError, ValueError):
+        except (OSError, ValueError, KeyError):
             self.fault(name, 'must be a time zone such as "America/Bogota"')
             return ZoneInfo(default)
 
@@ -299,16 +300,15 @@ class _Reader:
 
     def public_url(self, name: str) -> str:
         value = self.required(name).rstrip("/")
-        parts = urlsplit(value)
-        if not value:
-            return value
-        if not _is_web_address(value) or parts.query or parts.fragment or parts.username:
+        if value and not (_is_web_address(value) and re.fullmatch(_PLAIN_URL, value)):
             self.fault(name, "must be an address such as https://clave.example/restablecer")
-        elif parts.scheme == "http" and parts.hostname not in _LOOPBACK:
+        elif value.startswith("http:") and urlsplit(value).hostname not in _LOOPBACK:
             self.fault(name, "must begin with https:// (http is for localhost only)")
         elif len(value) > LONGEST_LINK - _TOKEN_AND_PATH:
             self.fault(name, f"is too long: {LONGEST_LINK - _TOKEN_AND_PATH} characters at most")
-        return value
+        else:
+            return value
+        return "https://invalid"
 
     def origins(self, name: str) -> tuple[str, ...]:
         origins = self.words(name)

@@ -9,8 +9,8 @@ import pytest
 from flask import Flask
 from werkzeug.test import TestResponse
 
-from reset.db import Database
 from reset.counters import DatabaseStorage
+from reset.db import Database
 from tests.conftest import Clock, Visitor, links_in
 
 

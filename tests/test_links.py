@@ -459,7 +459,7 @@ def test_link_fits_into_a_line_of_mail(visitor: Visitor, ana: int) -> None:
 
 def test_longest_public_address_keeps_links_short(make_app: Callable[..., Flask]) -> None:
     """The longest address that the settings allow makes a link of 120 characters."""
-    from config import LONGEST_LINK, _TOKEN_AND_PATH
+    from config import _TOKEN_AND_PATH, LONGEST_LINK
 
     made = Tokens([KEY], "deny", "x").make(
         bytes(range(240, 256)), now=Clock()() + timedelta(days=3650)

@@ -70,7 +70,7 @@ def test_look_alikes_get_no_mail(visitor: Visitor, portal: Portal, typed: str) -
 
 
 def test_kelvin_sign_is_a_k(visitor: Visitor, portal: Portal) -> None:
-    """What Unicode calls the same letter is one; the mail goes to the stored address all the same."""
+    """Unicode calls both the same letter; the mail goes to the stored address all the same."""
     portal.add(email="mike@example.org")
     visitor.ask("mi\u212ae@example.org")
     visitor.run_worker()

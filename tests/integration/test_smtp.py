@@ -36,7 +36,7 @@ class Sink:
         self.answers: list[str] = []
         self.data_answers: list[str] = []
 
-    async def handle_RCPT(  # noqa: N802, PLR0917
+    async def handle_RCPT(
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: Any
     ) -> str:
         if self.answers:
@@ -44,7 +44,7 @@ class Sink:
         envelope.rcpt_tos.append(address)
         return "250 OK"
 
-    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
         if self.data_answers:
             return self.data_answers.pop(0)
         self.envelopes.append(envelope)

@@ -1,0 +1,36 @@
+# Two commands do all the set-up: `make run` and `make test`.
+PYTHON ?= python3
+PORT_OFFSET ?= 0
+BIN := .venv/bin
+
+.PHONY: run test lock clean
+
+run: .venv/run.stamp
+	@PORT_OFFSET=$(PORT_OFFSET) $(BIN)/python -m demo.run
+
+test: .venv/test.stamp
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+.venv/run.stamp: requirements.txt demo/requirements.txt | .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt -r demo/requirements.txt
+	@touch $@
+
+.venv/test.stamp: requirements-dev.txt | .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch $@
+
+.venv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; name it: make PYTHON=python3.11")'
+	$(PYTHON) -m venv .venv
+
+# Writes the exact versions and hashes of everything (needs uv).
+lock:
+	uv pip compile -q --universal --generate-hashes --no-emit-index-url --python-version 3.11 --custom-compile-command "make lock" requirements.in -o requirements.txt
+	uv pip compile -q --universal --generate-hashes --no-emit-index-url --python-version 3.11 --custom-compile-command "make lock" demo/requirements.in -o demo/requirements.txt
+	uv pip compile -q --universal --generate-hashes --no-emit-index-url --python-version 3.11 --custom-compile-command "make lock" requirements-dev.in -o requirements-dev.txt
+
+clean:
+	rm -rf .venv instance

@@ -1,0 +1,236 @@
+"""Accounts of the portal: found by address, written only when nothing changed meanwhile."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import argon2
+import bcrypt
+import pytest
+from passlib.hash import django_pbkdf2_sha256
+from werkzeug.security import generate_password_hash
+
+from demo import accounts as portal_code
+from reset.accounts import Account, AccountBackend, hashes
+from reset.accounts.memory import MemoryAccounts
+from reset.accounts.sql import Columns, SqlAccounts
+from reset.errors import AccountChanged, AccountsUnavailable, PasswordRefused
+from tests.conftest import ADDRESS, NEW_PASSWORD, OLD_PASSWORD, Portal, hash_bcrypt
+
+COLUMNS = Columns(
+    table="usuarios",
+    id="id",
+    email="correo",
+    password="clave",
+    login="usuario",
+    name="nombre",
+    active="activo",
+    personal=("telefono", "documento", "nacimiento"),
+)
+HASHES = {
+    "bcrypt of PHP": hash_bcrypt(OLD_PASSWORD),
+    "bcrypt": bcrypt.hashpw(OLD_PASSWORD.encode(), bcrypt.gensalt(5)).decode(),
+    "argon2id": argon2.PasswordHasher(1, 64, 1).hash(OLD_PASSWORD),
+    "werkzeug scrypt": generate_password_hash(OLD_PASSWORD, "scrypt:2048:8:1"),
+    "werkzeug pbkdf2": generate_password_hash(OLD_PASSWORD, "pbkdf2:sha256:10"),
+    "django pbkdf2": django_pbkdf2_sha256.using(rounds=10).hash(OLD_PASSWORD),
+}
+
+
+@pytest.fixture
+def accounts(portal: Portal) -> SqlAccounts:
+    return SqlAccounts(f"sqlite:///{portal.path}", COLUMNS)
+
+
+@pytest.mark.parametrize("scheme", HASHES)
+def test_new_hash_follows_the_old_one(accounts: SqlAccounts, portal: Portal, scheme: str) -> None:
+    """Same scheme, same cost, and the portal's own log-in accepts the new password."""
+    portal.add(clave=HASHES[scheme])
+    (account,) = accounts.find_by_address(ADDRESS)
+    assert accounts.has_password(account, OLD_PASSWORD)
+    assert not accounts.has_password(account, NEW_PASSWORD)
+    accounts.set_password(account, NEW_PASSWORD)
+    (after,) = accounts.find_by_address(ADDRESS)
+    assert accounts.has_password(after, NEW_PASSWORD)
+    assert parameters(after.credential) == parameters(HASHES[scheme])
+    if scheme != "werkzeug pbkdf2":  # The demo portal has no such accounts.
+        assert portal.lets_in(1, NEW_PASSWORD)
+
+
+def parameters(stored: str) -> str:
+    """What stands before salt and hash."""
+    return stored[:7] if stored.startswith("$2") else stored.rpartition("$")[0].rpartition("$")[0]
+
+
+@pytest.mark.parametrize(
+    ("stored", "password"),
+    [
+        # Source: OpenBSD's bcrypt test vectors, as in PHP's own tests.
+        ("$2y$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW", "U*U"),
+        # Source: Django's documentation of the format; computed by Django 5.2 for "lètmein".
+        (
+            "pbkdf2_sha256$1000000$seasalt$r1uLUxoxpP2Ued/qxvmje7UH9PUJBkRrvf9gGPL7Cps=",
+            "lètmein",
+        ),
+        # Source: the reference implementation's test vector for Argon2id, m=256 KiB.
+        (
+            "$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4",
+            "password",
+        ),
+    ],
+    ids=["bcrypt", "django", "argon2id"],
+)
+def test_published_vectors(stored: str, password: str) -> None:
+    """Hashes that others computed are verified."""
+    assert hashes.verify(password, stored)
+    assert not hashes.verify(password + " ", stored)
+
+
+@pytest.mark.parametrize(
+    "stored", ["", "plain", "5f4dcc3b5aa765d61d8327deb882cf99", "$2y$", "!", "$1$salt$hash"]
+)
+def test_unknown_hash_gets_no_link(accounts: SqlAccounts, portal: Portal, stored: str) -> None:
+    """What we cannot write in the portal's way is told in the trace instead."""
+    portal.add(clave=stored)
+    (account,) = accounts.find_by_address(ADDRESS)
+    assert account.obstacle == "hash_unknown"
+    assert not accounts.has_password(account, stored)
+
+
+def test_named_scheme_serves_rows_without_a_hash(portal: Portal) -> None:
+    """RESET_ACCOUNTS_HASH says what to write where there is nothing to follow."""
+    portal.add(clave="")
+    accounts = SqlAccounts(f"sqlite:///{portal.path}", COLUMNS, "argon2")
+    (account,) = accounts.find_by_address(ADDRESS)
+    assert account.obstacle is None
+    accounts.set_password(account, NEW_PASSWORD)
+    assert portal.lets_in(1, NEW_PASSWORD)
+
+
+def test_bcrypt_refuses_what_it_would_cut(accounts: SqlAccounts, portal: Portal) -> None:
+    """Seventy-two bytes are taken whole, seventy-three are refused."""
+    portal.add()
+    (account,) = accounts.find_by_address(ADDRESS)
+    with pytest.raises(PasswordRefused):
+        accounts.set_password(account, "ñ" * 36 + "x")
+    accounts.set_password(account, "ñ" * 36)
+    assert portal.lets_in(1, "ñ" * 36)
+
+
+@pytest.mark.parametrize(
+    "meanwhile",
+    [{"clave": "other"}, {"correo": "otra@example.com"}, {"activo": 0}],
+    ids=["password", "address", "disabled"],
+)
+def test_change_meanwhile_is_never_overwritten(
+    accounts: SqlAccounts, portal: Portal, meanwhile: dict[str, object]
+) -> None:
+    """Compare and set: the row must be as it was read."""
+    portal.add()
+    (account,) = accounts.find_by_address(ADDRESS)
+    portal.set(1, **meanwhile)
+    before = portal.rows()
+    with pytest.raises(AccountChanged):
+        accounts.set_password(account, NEW_PASSWORD)
+    assert portal.rows() == before
+
+
+def test_account_that_is_gone_is_not_written(accounts: SqlAccounts, portal: Portal) -> None:
+    """Deleted and made anew under another id is another account."""
+    portal.add()
+    (account,) = accounts.find_by_address(ADDRESS)
+    portal.set(1, id=2)
+    with pytest.raises(AccountChanged):
+        accounts.set_password(account, NEW_PASSWORD)
+    assert accounts.get(account.id) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "active"),
+    [
+        *((yes, True) for yes in (1, "1", "true", "Activo", "S")),
+        *((no, False) for no in (0, "0", "no", "", "bloqueado")),
+    ],
+)
+def test_what_counts_as_active(
+    accounts: SqlAccounts, portal: Portal, value: object, active: bool
+) -> None:
+    """Only a clear yes; whatever else is there gets no link."""
+    portal.add(activo=value)
+    (account,) = accounts.find_by_address(ADDRESS)
+    assert (account.obstacle is None) is active
+
+
+def test_personal_data_is_read_for_the_rules(accounts: SqlAccounts, portal: Portal) -> None:
+    """Name, login, address and the configured columns; a NULL is empty."""
+    portal.add()
+    (account,) = accounts.find_by_address(ADDRESS)
+    assert "52418637" in account.personal
+    assert "52418637" not in repr(account)
+    assert account.credential not in repr(account)
+
+
+@pytest.mark.parametrize("key", ["007", "7", 7, 2**63 - 1, "a7'--"])
+def test_ids_of_any_kind(tmp_path: Path, key: str | int) -> None:
+    """The id is compared as what it is: "007" is not 7."""
+    kind = "INTEGER" if isinstance(key, int) else "TEXT"
+    with closing(sqlite3.connect(tmp_path / "p.sqlite")) as db:
+        db.execute(f"CREATE TABLE u (k {kind} PRIMARY KEY, m TEXT, p TEXT)")
+        db.execute("INSERT INTO u VALUES (?, ?, ?)", [key, ADDRESS, hash_bcrypt("x")])
+        db.execute("INSERT INTO u VALUES (?, 'b@example.com', '')", ["70"])
+        db.commit()
+    accounts = SqlAccounts(f"sqlite:///{tmp_path}/p.sqlite", Columns("u", "k", "m", "p"))
+    (account,) = accounts.find_by_address(ADDRESS)
+    accounts.set_password(account, NEW_PASSWORD)
+    changed = accounts.get(account.id)
+    assert changed is not None
+    assert accounts.has_password(changed, NEW_PASSWORD)
+
+
+@pytest.mark.parametrize("fault", ["missing file", "missing column", "locked"])
+def test_store_that_fails_says_so(portal: Portal, fault: str) -> None:
+    """A missing file, a wrong column or a locked table is one error, and makes no file."""
+    portal.add()
+    columns = replace(COLUMNS, name="nadie") if fault == "missing column" else COLUMNS
+    accounts = SqlAccounts(f"sqlite:///{portal.path}", columns)
+    with closing(sqlite3.connect(portal.path, timeout=0)) as db:
+        if fault == "locked":
+            db.execute("BEGIN EXCLUSIVE")
+        if fault == "missing file":
+            portal.path.unlink()
+        accounts._engine.dispose()
+        with pytest.raises(AccountsUnavailable):
+            accounts.find_by_address(ADDRESS)
+    assert portal.path.exists() is (fault != "missing file")
+
+
+@pytest.mark.parametrize("kind", ["sql", "memory"])
+def test_backends_behave_alike(accounts: SqlAccounts, portal: Portal, kind: str) -> None:
+    """What the service asks of any source of accounts."""
+    portal.add()
+    found = accounts.find_by_address(ADDRESS)
+    backend: AccountBackend = accounts if kind == "sql" else MemoryAccounts(_plain(found))
+    (account,) = backend.find_by_address(ADDRESS)
+    backend.set_password(account, NEW_PASSWORD)
+    changed = backend.get(account.id)
+    assert changed is not None
+    assert backend.has_password(changed, NEW_PASSWORD)
+    assert changed.credential != account.credential
+    assert backend.find_by_address("nadie@example.com") == []
+    assert backend.get("99") is None
+    with pytest.raises(AccountChanged):
+        backend.set_password(account, NEW_PASSWORD)
+
+
+def _plain(found: list[Account]) -> list[Account]:
+    return [replace(account, credential=OLD_PASSWORD) for account in found]
+
+
+def test_demo_portal_reads_what_we_write() -> None:
+    """The demo's log-in, which shares no code with the service, accepts every scheme."""
+    for scheme, sample in HASHES.items():
+        if scheme != "werkzeug pbkdf2":
+            assert portal_code.check(NEW_PASSWORD, hashes.renew(NEW_PASSWORD, sample))

@@ -1,0 +1,176 @@
+"""Settings: every fault at once, in one plain sentence each, and no start with one."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+import config
+from reset.errors import ConfigurationError
+from tests.conftest import ENVIRON, KEY
+
+ROOT = Path(config.__file__).parent
+GOOD = {**ENVIRON, "RESET_ACCOUNTS_URL": "sqlite:////tmp/portal.sqlite"}
+
+
+def faults(tmp_path: Path, **changes: str) -> list[str]:
+    """The faults that the good settings have after *changes*; an empty text removes one."""
+    environ = {**GOOD, **{f"RESET_{name}": value for name, value in changes.items()}}
+    try:
+        config.load({name: value for name, value in environ.items() if value}, tmp_path)
+    except ConfigurationError as error:
+        return error.faults
+    return []
+
+
+def test_good_settings_have_no_fault(tmp_path: Path) -> None:
+    """The settings of the tests themselves are good, and defaults are as documented."""
+    settings = config.load(GOOD, tmp_path)
+    assert settings.link_lifetime == timedelta(hours=12)
+    assert settings.captcha_length == 8
+    assert settings.mail.give_up_after == timedelta(days=3)
+    assert settings.trusted_proxies == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SECRET_KEYS", ""),
+        ("SECRET_KEYS", "dev"),
+        ("SECRET_KEYS", "0123456789abcdef"),
+        ("SECRET_KEYS", "a" * 64),
+        ("SECRET_KEYS", f"{KEY},short"),
+        ("PUBLIC_URL", ""),
+        ("PUBLIC_URL", "http://clave.example"),
+        ("PUBLIC_URL", "clave.example"),
+        ("PUBLIC_URL", "https://clave.example/?a=b"),
+        ("PUBLIC_URL", "https://clave.example/" + "a" * 60),
+        ("PUBLIC_URL", "https://[clave"),
+        ("DATABASE_URL", "file.sqlite"),
+        ("ACCOUNTS_URL", ""),
+        ("ACCOUNTS_URL", "sqlite:///"[:-1]),
+        ("ACCOUNTS_TABLE", ""),
+        ("ACCOUNTS_EMAIL", ""),
+        ("ACCOUNTS_PASSWORD", ""),
+        ("ACCOUNTS_HASH", "rot13"),
+        ("MAIL_PORT", "0"),
+        ("MAIL_PORT", "smtp"),
+        ("MAIL_USE_TLS", "perhaps"),
+        ("MAIL_DEFAULT_SENDER", ""),
+        ("MAIL_DEFAULT_SENDER", "nobody"),
+        ("MAIL_TIMEOUT", "15"),
+        ("MAIL_TIMEOUT", "1h"),
+        ("MAIL_RETRY_FIRST", "0s"),
+        ("LINK_LIFETIME", "25h"),
+        ("LINK_LIFETIME", "-1h"),
+        ("CAPTCHA_LENGTH", "5"),
+        ("CAPTCHA_LIFETIME", "soon"),
+        ("LIMIT_PER_IP", "many"),
+        ("LIMIT_PER_ADDRESS", "5 per lunch"),
+        ("TRUSTED_PROXIES", "-1"),
+        ("FRAME_ANCESTORS", "portal.example"),
+        ("FRAME_ANCESTORS", "https://portal.example/path"),
+        ("FRAME_ANCESTORS", "*"),
+        ("PASSWORD_PROFILE", "none"),
+        ("BRAND_COLOR", "teal"),
+        ("BRAND_LOGO", "/nowhere/logo.png"),
+        ("PORTAL_URL", "javascript:alert(1)"),
+        ("TIMEZONE", "Macondo"),
+        ("TIMEZONE", "../etc/passwd"),
+        ("RETENTION_DAYS", "1"),
+        ("NO_SUCH_THING", "1"),
+    ],
+)
+def test_one_fault_is_one_sentence(tmp_path: Path, name: str, value: str) -> None:
+    """It names the setting, and does not repeat a secret."""
+    found = faults(tmp_path, **{name: value})
+    assert len(found) == 1
+    assert found[0].startswith(f"RESET_{name}")
+    assert found[0].endswith(".")
+    assert KEY not in found[0]
+
+
+def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
+    """Nobody has to start five times to find five mistakes."""
+    found = faults(tmp_path, SECRET_KEYS="dev", PUBLIC_URL="", MAIL_PORT="x", TYPO="1")
+    assert len(found) == 4
+
+
+def test_mail_password_does_not_travel_in_clear(tmp_path: Path) -> None:
+    """Credentials for another machine need TLS."""
+    assert faults(tmp_path, MAIL_USERNAME="u", MAIL_SERVER="mail.example")
+    assert not faults(tmp_path, MAIL_USERNAME="u", MAIL_SERVER="mail.example", MAIL_USE_TLS="1")
+    assert faults(tmp_path, MAIL_USE_TLS="1", MAIL_USE_SSL="1")
+
+
+def test_secret_may_come_from_a_file(tmp_path: Path) -> None:
+    """RESET_SECRET_KEYS_FILE names it; others must not be able to read it."""
+    file = tmp_path / "keys"
+    file.write_text(KEY + "\n")
+    file.chmod(0o600)
+    assert not faults(tmp_path, SECRET_KEYS="", SECRET_KEYS_FILE=str(file))
+    file.chmod(0o644)
+    assert "chmod" in faults(tmp_path, SECRET_KEYS="", SECRET_KEYS_FILE=str(file))[0]
+    assert faults(tmp_path, SECRET_KEYS="", SECRET_KEYS_FILE="/nowhere/key")
+    assert faults(tmp_path, SECRET_KEYS_FILE=str(file))
+
+
+def test_env_file_is_read_and_must_be_private(tmp_path: Path) -> None:
+    """`.env` gives what the environment does not."""
+    file = tmp_path / ".env"
+    file.write_text("RESET_LINK_LIFETIME=1h\nRESET_MAIL_PORT=2525\n")
+    file.chmod(0o600)
+    settings = config.load({**GOOD, "RESET_MAIL_PORT": "26"}, tmp_path)
+    assert settings.link_lifetime == timedelta(hours=1)
+    assert settings.mail.port == 26
+    file.chmod(0o644)
+    with pytest.raises(ConfigurationError, match="chmod"):
+        config.load(GOOD, tmp_path)
+
+
+def test_secrets_do_not_show(tmp_path: Path) -> None:
+    """The settings can be printed without giving anything away."""
+    settings = config.load({**GOOD, "RESET_MAIL_PASSWORD": "s3cr3t"}, tmp_path)
+    assert KEY not in repr(settings)
+    assert "s3cr3t" not in repr(settings)
+
+
+def test_sender_with_a_comma_keeps_its_address(tmp_path: Path) -> None:
+    """A name may hold a comma, quoted or not."""
+    for text in ("Hanna, Soporte <a@b.co>", '"Hanna, Soporte" <a@b.co>'):
+        settings = config.load({**GOOD, "RESET_MAIL_DEFAULT_SENDER": text}, tmp_path)
+        assert settings.mail.default_sender == '"Hanna, Soporte" <a@b.co>'
+
+
+def test_example_names_every_setting(tmp_path: Path) -> None:
+    """`.env.example` explains each setting that there is, and none that there is not."""
+    reader = config._Reader({})
+    config._settings(reader, tmp_path)
+    example = (ROOT / ".env.example").read_text("utf-8")
+    assert set(re.findall(r"^#? ?RESET_([A-Z_]+)=", example, re.M)) == reader._asked
+
+
+def test_example_is_good_once_it_has_a_key(tmp_path: Path) -> None:
+    """Copied and given a key, the example starts."""
+    text = (ROOT / ".env.example").read_text("utf-8")
+    (tmp_path / ".env").write_text(re.sub(r"^RESET_SECRET_KEYS=.*$", "", text, flags=re.M))
+    (tmp_path / ".env").chmod(0o600)
+    settings = config.load({"RESET_SECRET_KEYS": KEY}, tmp_path)
+    assert settings.brand.name == "Hanna"
+    assert settings.brand.support_phone == "(605) 371 4545"
+
+
+def test_faulty_start_is_one_list_without_a_traceback() -> None:
+    """The command ends with the faults, one a line."""
+    command = [sys.executable, "-m", "flask", "--app", "app", "reset", "migrate"]
+    environ = {"RESET_SECRET_KEYS": "dev", "PATH": ""}
+    done = subprocess.run(command, env=environ, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+    assert "RESET_SECRET_KEYS: a key is weak" in done.stderr
+    assert "RESET_PUBLIC_URL: is missing." in done.stderr

@@ -1,0 +1,92 @@
+"""Our own database: durable where promised, private, migrated once."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from reset.db import Database
+from reset.errors import StoreUnavailable
+from tests.conftest import Visitor
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Database:
+    return Database(f"sqlite:///{tmp_path}/deep/reset.sqlite")
+
+
+def test_file_is_private(database: Database, tmp_path: Path) -> None:
+    """Nobody else on the machine can read the state."""
+    database.migrate()
+    with database.begin() as tx:
+        tx.exec_driver_sql("INSERT INTO requests VALUES ('1', 'a', 'b', NULL)")
+        for file in (tmp_path / "deep").iterdir():
+            assert file.stat().st_mode & 0o077 == 0
+
+
+def test_commits_are_durable(database: Database) -> None:
+    """WAL with a sync at every commit, but for what nobody was promised."""
+    database.migrate()
+    levels = {}
+    for durable in (True, False, True):
+        with database.begin(durable=durable) as tx:
+            levels[durable] = tx.exec_driver_sql("PRAGMA synchronous").scalar()
+            assert tx.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+    assert levels == {True: 2, False: 1}  # FULL and NORMAL.
+
+
+def test_migrating_twice_and_at_once_is_harmless(tmp_path: Path) -> None:
+    """Several hosts may start together; each step is applied by one of them."""
+    url = f"sqlite:///{tmp_path}/reset.sqlite"
+    applied: list[int] = []
+    threads = [
+        threading.Thread(target=lambda: applied.extend(Database(url).migrate())) for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert applied == [1]
+
+
+def test_failed_step_leaves_nothing(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A migration that fails half-way is undone as a whole."""
+    steps = [(1, ["CREATE TABLE half (x INTEGER)", "CREATE TABLE half (x INTEGER)"])]
+    monkeypatch.setattr("reset.db._migrations", lambda: steps)
+    with pytest.raises(StoreUnavailable):
+        database.migrate()
+    with closing(sqlite3.connect(tmp_path / "deep" / "reset.sqlite")) as db:
+        assert db.execute("SELECT name FROM sqlite_master").fetchall() == []
+
+
+def test_error_names_no_value(database: Database) -> None:
+    """The text of an error holds neither statement nor values."""
+    database.migrate()
+    with pytest.raises(StoreUnavailable) as raised, database.begin() as tx:
+        tx.execute(sa.text("INSERT INTO nowhere VALUES (:v)"), {"v": "s3cr3t"})
+    assert str(raised.value) == "OperationalError"
+
+
+def test_store_that_is_down_answers_all_alike(
+    visitor: Visitor, ana: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A database that cannot write is 503 for everybody, and what was not stored is not claimed."""
+    challenges = [visitor.challenge(), visitor.challenge()]
+    with visitor.parts.database.begin() as tx:
+        tx.exec_driver_sql("DROP TABLE requests")
+    answers = [
+        visitor.ask(email, challenge=challenge)
+        for email, challenge in zip(
+            ("ana@example.com", "nadie@example.com"), challenges, strict=True
+        )
+    ]
+    assert [answer.status_code for answer in answers] == [503, 503]
+    assert answers[0].text == answers[1].text
+    assert answers[0].headers == answers[1].headers
