@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 READABLE = 4.5  # Source: WCAG 2.2, SC 1.4.3.
-LIGHT_PAGE, DARK_PAGE = "#ffffff", "#1b1f24"
+# The backgrounds of the stylesheet that come nearest to the text on them.
+LIGHT_PAGE, DARK_PAGE = "#f5f2ec", "#262d2a"
 _WHITE, _BLACK = "#ffffff", "#000000"
 
 
@@ -26,21 +27,30 @@ class Brand:
     @property
     def on_color(self) -> str:
         """White or black, whichever can be read on the brand's colour."""
-        return max(_WHITE, _BLACK, key=lambda ink: contrast(ink, self.color))
+        return ink_on(self.color)
 
     @property
     def stylesheet(self) -> str:
         """The colours as CSS custom properties, for light and for dark pages."""
         light, dark = readable(self.color, LIGHT_PAGE), readable(self.color, DARK_PAGE)
         return (
-            f":root{{--brand:{self.color};--on-brand:{self.on_color};--brand-text:{light}}}\n"
-            f"@media (prefers-color-scheme:dark){{:root{{--brand-text:{dark}}}}}\n"
+            f":root{{{_properties(self.color, light)}}}\n"
+            f"@media (prefers-color-scheme:dark){{:root{{{_properties(dark, dark)}}}}}\n"
         )
+
+
+def _properties(fill: str, text: str) -> str:
+    return f"--brand:{fill};--on-brand:{ink_on(fill)};--brand-text:{text}"
+
+
+def ink_on(color: str) -> str:
+    """White or black, whichever can be read on *color*."""
+    return max(_WHITE, _BLACK, key=lambda ink: contrast(ink, color))
 
 
 def readable(color: str, page: str) -> str:
     """*color*, moved towards black or white until it can be read on *page*."""
-    towards = max(_WHITE, _BLACK, key=lambda ink: contrast(ink, page))
+    towards = ink_on(page)
     for step in range(21):
         mixed = _mix(color, towards, step / 20)
         if contrast(mixed, page) >= READABLE:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -28,6 +30,7 @@ from reset.mail.sender import Sender
 from reset.service import Service
 from reset.worker import Worker
 
+_left_out: dict[str, str] = {}
 KEY = "k3y-For-Tests_only.0123456789abcdefGHIJ"
 OLD_PASSWORD = "Viejita-2019"
 NEW_PASSWORD = "Mesa-Verde-Lluvia-42"
@@ -260,3 +263,19 @@ def visitor(app: Flask, make_visitor: Callable[[Flask], Visitor]) -> Visitor:
 def ana(portal: Portal) -> int:
     """Ana is registered."""
     return portal.add()
+
+
+def program(what: str, package: str, *names: str) -> str:
+    """The path of a program that *what* needs; without it they are left out, but never in CI."""
+    found = next(filter(None, map(shutil.which, names)), None)
+    if found is None:
+        if os.environ.get("CI"):
+            pytest.fail(f"{what} need the Debian package {package}")
+        _left_out[what] = package
+        pytest.skip(f"needs {package}")
+    return found
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for what, package in _left_out.items():
+        terminalreporter.write_line(f"left out: {what} (install the Debian package {package})")

@@ -24,7 +24,7 @@ from flask import Flask
 from config import Settings
 from reset.errors import MailDeferred, MailRefused
 from reset.mail.sender import MimeMessage, Sender
-from tests.conftest import ADDRESS, NEW_PASSWORD, Visitor
+from tests.conftest import ADDRESS, NEW_PASSWORD, Visitor, program
 
 
 class Sink:
@@ -260,10 +260,11 @@ def test_address_that_cannot_be_written_is_refused(
 def certificate(tmp_path: Path) -> tuple[Path, Path]:
     """A self-signed certificate for `localhost`."""
     cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost"
+    openssl = program("the tests of certificates", "openssl", "openssl")
+    command = "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost"
     extension = ["-addext", "subjectAltName=DNS:localhost"]
     files = ["-keyout", str(key), "-out", str(cert)]
-    subprocess.run([*command.split(), *extension, *files], check=True, capture_output=True)
+    subprocess.run([openssl, *command.split(), *extension, *files], check=True, capture_output=True)
     return cert, key
 
 

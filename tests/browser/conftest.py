@@ -1,0 +1,158 @@
+"""A real Chromium on the real demo: portal, mailbox, web and worker, as `make run` starts them."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Frame, Page, expect, sync_playwright
+
+from reset.captcha import answer
+from tests.conftest import program
+
+ROOT = Path(__file__).parent.parent.parent
+QUIET = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+PORTS = (5000, 5001, 8025, 1025)
+PHONE = {"width": 360, "height": 740}
+DESKTOP = {"width": 1280, "height": 800}
+
+
+@dataclass(frozen=True)
+class Demo:
+    """Where the running demo is."""
+
+    portal: str
+    service: str
+    mailbox: str
+    keys: list[str]
+    instance: Path
+
+    def letters(self, page: Page | Frame) -> str:
+        """The answer to the captcha on *page*, for whoever holds the key."""
+        challenge = page.locator("input[name=challenge]").input_value()
+        return answer(challenge, self.keys)
+
+
+@contextmanager
+def running_demo(instance: Path) -> Iterator[Demo]:
+    """`make run` on free ports, with everything that it stores in *instance*."""
+    offset = _free_offset()
+    command = [sys.executable, "-m", "demo.run", f"--offset={offset}", f"--instance={instance}"]
+    # The whole session is one client; the limits stay on, only wider.
+    environ = os.environ | {"RESET_LIMIT_PER_IP": "3000 per minute"}
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as runner:
+        assert runner.stdout is not None
+        said = list(iter(runner.stdout.readline, "  Ctrl-C ends everything.\n"))
+        if runner.poll() is not None:
+            raise RuntimeError("the demo did not start:\n" + "".join(said))
+        yield Demo(
+            portal=f"http://127.0.0.1:{5001 + offset}",
+            service=f"http://localhost:{5000 + offset}",
+            mailbox=f"http://localhost:{8025 + offset}",
+            keys=(instance / "secret_keys").read_text().strip().split(","),
+            instance=instance,
+        )
+        runner.send_signal(signal.SIGINT)
+        assert runner.wait(20) == 0
+    for port in PORTS:
+        assert not _answers(port + offset), "Ctrl-C left a process behind"
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    with running_demo(tmp_path_factory.mktemp("demo")) as running:
+        yield running
+
+
+def _free_offset() -> int:
+    for offset in range(300, 9000, 10):
+        if not any(_answers(port + offset) for port in PORTS):
+            return offset
+    raise RuntimeError("no free ports")
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    chromium = program("the browser tests", "chromium", "chromium", "chromium-browser")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=QUIET)
+        yield browser
+        browser.close()
+
+
+Opener = Callable[..., BrowserContext]
+
+
+@pytest.fixture
+def new_context(browser: Browser) -> Iterator[Opener]:
+    """A fresh profile (third-party cookies blocked) whose console must stay silent."""
+    contexts: list[BrowserContext] = []
+    complaints: list[str] = []
+
+    def open_context(*, quiet: bool = True, **options: Any) -> BrowserContext:
+        context = browser.new_context(**{"viewport": DESKTOP, "locale": "es-CO", **options})
+        context.set_default_timeout(10_000)
+        contexts.append(context)
+        if quiet:
+            context.on(
+                "console",
+                lambda message: message.type == "error" and complaints.append(message.text),
+            )
+            context.on("weberror", lambda error: complaints.append(str(error.error)))
+        return context
+
+    yield open_context
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+@contextmanager
+def mail_of(context: BrowserContext, demo: Demo, email: str, subject: str) -> Iterator[Page]:
+    """The newest mail to *email*, open in the mailbox's web view."""
+    page = context.new_page()
+    page.goto(demo.mailbox)
+    page.locator("a").filter(has_text=email).filter(has_text=subject).first.click()
+    yield page
+    page.close()
+
+
+def ask_for_link(demo: Demo, page: Page | Frame, email: str) -> None:
+    """Fill in the form that is open on *page* and send it."""
+    page.get_by_label("Email").fill(email)
+    page.get_by_label("Captcha").fill(demo.letters(page))
+    page.get_by_role("button", name="Enviar Solicitud").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Solicitud recibida")
+
+
+def link_in_mail(context: BrowserContext, demo: Demo, email: str) -> str:
+    """The address behind the button of the newest reset mail to *email*."""
+    with mail_of(context, demo, email, "Restablecimiento") as page:
+        frame = page.frame_locator("iframe")
+        button = frame.get_by_role("link", name=re.compile("^Restablecer Contraseña$")).first
+        return str(button.get_attribute("href"))

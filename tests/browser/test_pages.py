@@ -1,0 +1,135 @@
+"""Every page and state: free of axe findings, right at every width, nothing from elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import Demo, Opener, ask_for_link, link_in_mail, mail_of
+
+ADDRESS = "claudia.herrera@example.org"
+
+
+@pytest.fixture(scope="module")
+def links(demo: Demo, browser: Any) -> Iterator[dict[str, str]]:
+    """A live link and a "no fui yo" link of Claudia's."""
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(demo.service)
+    ask_for_link(demo, page, ADDRESS)
+    live = link_in_mail(context, demo, ADDRESS)
+    with mail_of(context, demo, ADDRESS, "Restablecimiento") as mail:
+        deny = mail.locator("pre a[href*='no-fui-yo']").get_attribute("href")
+    yield {"live": live, "deny": str(deny)}
+    context.close()
+
+
+def form_with_errors(page: Page, demo: Demo, links: dict[str, str]) -> None:
+    page.goto(demo.service)
+    page.get_by_label("Email").fill("ana@example")
+    page.locator("form").first.evaluate("form => { form.noValidate = true; form.requestSubmit(); }")
+    expect(page.get_by_role("alert")).to_be_visible()
+
+
+def password_with_errors(page: Page, demo: Demo, links: dict[str, str]) -> None:
+    page.goto(links["live"])
+    page.get_by_label("Nueva Contraseña", exact=True).fill("corta")
+    page.get_by_label("Confirmar Contraseña", exact=True).fill("otra")
+    page.get_by_role("button", name="Actualizar Contraseña").click()
+    expect(page.get_by_role("alert")).to_be_visible()
+
+
+def at(path: str) -> Any:
+    return lambda page, demo, links: page.goto(demo.service + path)
+
+
+STATES: dict[str, Any] = {
+    "form": at("/"),
+    "form with errors": form_with_errors,
+    "sent": at("/enviada/4821-0937-5562"),
+    "new password": lambda page, demo, links: page.goto(links["live"]),
+    "new password with errors": password_with_errors,
+    "done": at("/lista"),
+    "denial": lambda page, demo, links: page.goto(links["deny"]),
+    "damaged link": at("/nueva/x"),
+    "clean link": at("/nueva"),
+    "unknown page": at("/x"),
+    "other method": at("/no-fui-yo"),
+}
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing(
+    demo: Demo, new_context: Opener, links: dict[str, str], scheme: str
+) -> None:
+    """Every page and state, in light and in dark."""
+    page = new_context(quiet=False, color_scheme=scheme, bypass_csp=True).new_page()
+    findings = {}
+    for name, visit in STATES.items():
+        visit(page, demo, links)
+        result = Axe().run(page)
+        findings[name] = [
+            (v["id"], [node["html"] for node in v["nodes"]]) for v in result.response["violations"]
+        ]
+    assert findings == {name: [] for name in STATES}
+
+
+@pytest.mark.parametrize("width", [320, 360, 768, 1280])
+def test_nothing_is_cut_off(
+    demo: Demo, new_context: Opener, links: dict[str, str], width: int
+) -> None:
+    """No page scrolls sideways, and what is to be pressed is 44 pixels high."""
+    page = new_context(quiet=False, viewport={"width": width, "height": 700}).new_page()
+    for name, visit in STATES.items():
+        visit(page, demo, links)
+        wide = page.evaluate("document.documentElement.scrollWidth")
+        low = page.evaluate(
+            "[...document.querySelectorAll('button, input:not([type=hidden]), a.button')]"
+            ".filter(e => e.checkVisibility() && !e.closest('.visually-hidden'))"
+            ".map(e => [e.outerHTML, e.getBoundingClientRect().height]).filter(e => e[1] < 44)"
+        )
+        assert (name, wide) == (name, width)
+        assert (name, low) == (name, [])
+
+
+def test_pages_ask_nobody_else(demo: Demo, new_context: Opener, links: dict[str, str]) -> None:
+    """Style, script and pictures come from the service itself; the form is small."""
+    page = new_context(quiet=False).new_page()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    for visit in STATES.values():
+        visit(page, demo, links)
+    assert {url for url in asked if not url.startswith(demo.service)} == set()
+
+
+def test_form_is_small(demo: Demo, new_context: Opener) -> None:
+    """At most 60 kB and five requests beside the picture."""
+    page = new_context().new_page()
+    sizes: dict[str, int] = {}
+    page.on("response", lambda response: sizes.update({response.url: len(response.body())}))
+    page.goto(demo.service)
+    page.wait_for_load_state("networkidle")
+    without_picture = {url: size for url, size in sizes.items() if "/captcha/" not in url}
+    assert sum(without_picture.values()) <= 60_000
+    assert len(without_picture) <= 5
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_mails_are_whole_at_every_width(
+    demo: Demo, new_context: Opener, links: dict[str, str], scheme: str
+) -> None:
+    """The mail asks nobody for anything and is not cut off on a small phone."""
+    for width in (320, 640):
+        context = new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
+        with mail_of(context, demo, ADDRESS, "Restablecimiento") as mail:
+            source = mail.locator("iframe").get_attribute("src")
+            asked: list[str] = []
+            page = context.new_page()
+            page.on("request", lambda request, asked=asked: asked.append(request.url))
+            page.goto(demo.mailbox + str(source))
+            assert page.evaluate("document.documentElement.scrollWidth") == width
+            assert asked == [demo.mailbox + str(source)]
