@@ -3,7 +3,7 @@ PYTHON ?= python3
 PORT_OFFSET ?= 0
 BIN := .venv/bin
 
-.PHONY: run test lock clean
+.PHONY: run test flow lock clean
 
 run: .venv/run.stamp
 	@PORT_OFFSET=$(PORT_OFFSET) $(BIN)/python -m demo.run
@@ -25,6 +25,10 @@ test: .venv/test.stamp
 .venv:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; name it: make PYTHON=python3.11")'
 	$(PYTHON) -m venv .venv
+
+# Takes the picture in the README anew.
+flow: .venv/test.stamp
+	$(BIN)/python -m docs.flow
 
 # Writes the exact versions and hashes of everything (needs uv).
 lock:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import logging
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import parseaddr
@@ -35,6 +36,7 @@ from reset.views import FRAMED, pages
 from reset.worker import Worker
 
 LARGEST_FORM = 64 * 1024
+CANNOT_START = 3  # With this exit status of a worker gunicorn gives up; else it tries for ever.
 _YEAR_SECONDS = 31_536_000
 log = logging.getLogger("reset.app")
 
@@ -58,7 +60,7 @@ def create_app(
         clock: tells the time.
 
     Raises:
-        SystemExit: the settings are at fault; its text has one line for each fault.
+        SystemExit: the settings are at fault; standard error has one line for each fault.
     """
     logs.configure()
     settings = settings or _loaded()
@@ -82,7 +84,8 @@ def _loaded() -> Settings:
     try:
         return config.load()
     except ConfigurationError as error:
-        raise SystemExit("\n".join(["The settings do not allow a start:", *error.faults])) from None
+        print("The settings do not allow a start:", *error.faults, sep="\n", file=sys.stderr)
+        raise SystemExit(CANNOT_START) from None
 
 
 def _flask_config(settings: Settings) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """gunicorn's settings; PORT and WEB_CONCURRENCY come from the environment."""
 
+from __future__ import annotations
+
 import os
 
 wsgi_app = "app:create_app()"

@@ -82,6 +82,7 @@ def open_link(token: str) -> str:
 
 
 @pages.get("/nueva")
+@pages.get("/no-fui-yo")
 def missing_token() -> str:
     """The address bar after the token was taken out of it: reloading cannot work."""
     raise LinkUnknown

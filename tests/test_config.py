@@ -165,12 +165,17 @@ def test_example_is_good_once_it_has_a_key(tmp_path: Path) -> None:
     assert settings.brand.support_phone == "(605) 371 4545"
 
 
-def test_faulty_start_is_one_list_without_a_traceback() -> None:
-    """The command ends with the faults, one a line."""
-    command = [sys.executable, "-m", "flask", "--app", "app", "reset", "migrate"]
+@pytest.mark.parametrize(
+    "command", ["flask --app app reset migrate", "gunicorn --bind=127.0.0.1:0"]
+)
+def test_faulty_start_is_a_list_without_a_traceback(command: str) -> None:
+    """Command and web server end, with the faults, one a line; neither tries for ever."""
+    arguments = [sys.executable, "-m", *command.split()]
     environ = {"RESET_SECRET_KEYS": "dev", "PATH": ""}
-    done = subprocess.run(command, env=environ, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode != 0
+    done = subprocess.run(
+        arguments, env=environ, cwd=ROOT, capture_output=True, text=True, timeout=30
+    )
+    assert done.returncode == 3
     assert "Traceback" not in done.stderr
     assert "RESET_SECRET_KEYS: a key is weak" in done.stderr
     assert "RESET_PUBLIC_URL: is missing." in done.stderr

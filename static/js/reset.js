@@ -54,12 +54,15 @@
     });
   }
 
-  // New password: the token leaves the address bar, rules tick while typing, what was typed can be shown.
+  // The token leaves the address bar, for who looks over the shoulder and for the history.
+  const token = $('input[name=token]');
+  if (token) history.replaceState(null, '', token.form.action);
+
+  // New password: rules tick while typing, what was typed can be shown.
   const password = $('#password');
   if (password) {
     const form = password.form;
     const confirm = $('#confirm');
-    history.replaceState(null, '', form.action);
 
     const meets = {
       length: (text, rule) => [...text].length >= Number(rule.dataset.min),
@@ -89,15 +92,14 @@
     tick();
 
     for (const field of [password, confirm]) {
-      const label = field.labels[0].textContent;
       const button = document.createElement('button');
       button.type = 'button';
       button.className = 'quiet';
+      button.setAttribute('aria-describedby', field.labels[0].id);
       const show = (shown) => {
         field.type = shown ? 'text' : 'password';
         button.textContent = shown ? 'Ocultar' : 'Mostrar';
         button.setAttribute('aria-pressed', shown);
-        button.setAttribute('aria-label', `${button.textContent} ${label}`);
       };
       show(false);
       button.addEventListener('click', () => show(field.type === 'password'));

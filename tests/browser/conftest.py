@@ -114,16 +114,17 @@ def new_context(browser: Browser) -> Iterator[Opener]:
     contexts: list[BrowserContext] = []
     complaints: list[str] = []
 
+    def note(kind: str, text: str) -> None:
+        if kind == "error":
+            complaints.append(text)
+
     def open_context(*, quiet: bool = True, **options: Any) -> BrowserContext:
         context = browser.new_context(**{"viewport": DESKTOP, "locale": "es-CO", **options})
         context.set_default_timeout(10_000)
         contexts.append(context)
         if quiet:
-            context.on(
-                "console",
-                lambda message: message.type == "error" and complaints.append(message.text),
-            )
-            context.on("weberror", lambda error: complaints.append(str(error.error)))
+            context.on("console", lambda message: note(message.type, message.text))
+            context.on("weberror", lambda error: note("error", str(error.error)))
         return context
 
     yield open_context

@@ -192,7 +192,7 @@ def test_password_page_helps_while_typing(demo: Demo, new_context: Opener) -> No
     password.fill("Ñandú-canoa7")
     expect(met).to_have_count(4)
     expect(password).to_have_attribute("type", "password")
-    page.get_by_role("button", name="Mostrar Nueva Contraseña").click()
+    page.get_by_role("button", name="Mostrar").first.click()
     expect(password).to_have_attribute("type", "text")
     expect(password).to_have_attribute("autocomplete", "new-password")
     page.get_by_role("link", name="Volver al portal").first.click()

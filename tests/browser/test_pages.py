@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Request, expect
 
 from tests.browser.conftest import Demo, Opener, ask_for_link, link_in_mail, mail_of
 
@@ -47,19 +47,28 @@ def at(path: str) -> Any:
     return lambda page, demo, links: page.goto(demo.service + path)
 
 
+# The main heading of each page and state, and how to get there.
 STATES: dict[str, Any] = {
-    "form": at("/"),
-    "form with errors": form_with_errors,
-    "sent": at("/enviada/4821-0937-5562"),
-    "new password": lambda page, demo, links: page.goto(links["live"]),
-    "new password with errors": password_with_errors,
-    "done": at("/lista"),
-    "denial": lambda page, demo, links: page.goto(links["deny"]),
-    "damaged link": at("/nueva/x"),
-    "clean link": at("/nueva"),
-    "unknown page": at("/x"),
-    "other method": at("/no-fui-yo"),
+    "Olvidé mi contraseña (Verificar datos)": at("/"),
+    "Olvidé mi contraseña": form_with_errors,
+    "Solicitud recibida": at("/enviada/4821-0937-5562"),
+    "Restablecer contraseña": lambda page, demo, links: page.goto(links["live"]),
+    "Restablecer": password_with_errors,
+    "Contraseña actualizada": at("/lista"),
+    "¿No pidió": lambda page, demo, links: page.goto(links["deny"]),
+    "No reconocemos este enlace": at("/nueva/x"),
+    "No reconocemos": at("/nueva"),
+    "No reconocemos este": at("/no-fui-yo"),
+    "No encontramos esta página": at("/x"),
 }
+
+
+def pages(page: Page, demo: Demo, links: dict[str, str]) -> Iterator[str]:
+    """Bring *page* from state to state; each is what it should be."""
+    for heading, visit in STATES.items():
+        visit(page, demo, links)
+        expect(page.get_by_role("heading", level=1)).to_contain_text(heading)
+        yield heading
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -69,8 +78,7 @@ def test_axe_finds_nothing(
     """Every page and state, in light and in dark."""
     page = new_context(quiet=False, color_scheme=scheme, bypass_csp=True).new_page()
     findings = {}
-    for name, visit in STATES.items():
-        visit(page, demo, links)
+    for name in pages(page, demo, links):
         result = Axe().run(page)
         findings[name] = [
             (v["id"], [node["html"] for node in v["nodes"]]) for v in result.response["violations"]
@@ -84,8 +92,7 @@ def test_nothing_is_cut_off(
 ) -> None:
     """No page scrolls sideways, and what is to be pressed is 44 pixels high."""
     page = new_context(quiet=False, viewport={"width": width, "height": 700}).new_page()
-    for name, visit in STATES.items():
-        visit(page, demo, links)
+    for name in pages(page, demo, links):
         wide = page.evaluate("document.documentElement.scrollWidth")
         low = page.evaluate(
             "[...document.querySelectorAll('button, input:not([type=hidden]), a.button')]"
@@ -101,8 +108,7 @@ def test_pages_ask_nobody_else(demo: Demo, new_context: Opener, links: dict[str,
     page = new_context(quiet=False).new_page()
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
-    for visit in STATES.values():
-        visit(page, demo, links)
+    assert len(list(pages(page, demo, links))) == len(STATES)
     assert {url for url in asked if not url.startswith(demo.service)} == set()
 
 
@@ -118,6 +124,10 @@ def test_form_is_small(demo: Demo, new_context: Opener) -> None:
     assert len(without_picture) <= 5
 
 
+def _noting_in(urls: list[str]) -> Callable[[Request], None]:
+    return lambda request: urls.append(request.url)
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_mails_are_whole_at_every_width(
     demo: Demo, new_context: Opener, links: dict[str, str], scheme: str
@@ -127,9 +137,8 @@ def test_mails_are_whole_at_every_width(
         context = new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
         with mail_of(context, demo, ADDRESS, "Restablecimiento") as mail:
             source = mail.locator("iframe").get_attribute("src")
-            asked: list[str] = []
-            page = context.new_page()
-            page.on("request", lambda request, asked=asked: asked.append(request.url))
+            page, asked = context.new_page(), list[str]()
+            page.on("request", _noting_in(asked))
             page.goto(demo.mailbox + str(source))
             assert page.evaluate("document.documentElement.scrollWidth") == width
             assert asked == [demo.mailbox + str(source)]
