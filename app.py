@@ -23,14 +23,16 @@ from reset.accounts.sql import SqlAccounts
 from reset.brand import Brand
 from reset.captcha import Captcha
 from reset.db import Database
+from reset.delivery import Delivery
 from reset.embed import Headers
 from reset.errors import ConfigurationError, StoreUnavailable
-from reset.flow import Flow, Rules
+from reset.flow import Flow
 from reset.limits import Limits
 from reset.mail.messages import compose
 from reset.mail.outbox import Retry
 from reset.mail.sender import Sender
 from reset.policy import PROFILES, Policy
+from reset.rules import Rules
 from reset.service import Service
 from reset.views import FRAMED, pages
 from reset.worker import Worker
@@ -126,19 +128,22 @@ def _service(
     )
     profile = PROFILES[settings.password_profile]
     policy = Policy(profile, (brand.name, brand.organisation, settings.host))
-    flow = Flow(database, accounts, captcha, policy, _rules(settings))
+    rules = _rules(settings)
+    flow = Flow(database, accounts, captcha, policy, rules)
+    delivery = Delivery(database, accounts, rules)
 
     def make_worker() -> Worker:
         sender = Sender(app, timeout=settings.mail.timeout.total_seconds(), ehlo_host=settings.host)
         in_words = functools.partial(
             compose, zone=settings.timezone, reply_to=settings.brand.support_email
         )
-        return Worker(flow, in_words, sender, clock)
+        return Worker(flow, delivery, in_words, sender, clock)
 
     return Service(
         clock=clock,
         database=database,
         flow=flow,
+        delivery=delivery,
         captcha=captcha,
         limits=Limits(
             app,

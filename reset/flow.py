@@ -6,16 +6,16 @@ Every state change is one transaction here; web, worker and command line run the
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from reset import audit, captcha, counters, links, tokens
+from reset import audit, captcha, counters, links
 from reset.accounts import Account, AccountBackend
 from reset.address import normalise
 from reset.audit import ResetRequest
-from reset.db import Database, Transaction, moment, stamp
+from reset.db import Database, stamp
 from reset.errors import (
     AccountChanged,
     AccountsUnavailable,
@@ -31,26 +31,13 @@ from reset.errors import (
     StoreUnavailable,
 )
 from reset.links import Link
-from reset.mail import Letter, outbox
-from reset.mail.outbox import Message, Retry
+from reset.mail import outbox
 from reset.policy import Policy
-from reset.tokens import Tokens
+from reset.rules import Rules
 
 CLAIM = timedelta(seconds=60)  # Longer than any time-out of an account store.
 UNATTENDED = timedelta(minutes=5)
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Rules:
-    """The settings that the use cases follow; ``mail_host`` stands in every Message-ID."""
-
-    public_url: str
-    keys: Sequence[str]
-    link_lifetime: timedelta
-    mail_host: str
-    retry: Retry
-    retention: timedelta
 
 
 @dataclass(frozen=True)
@@ -77,8 +64,6 @@ class Flow:
         self._captcha = challenges
         self._policy = policy
         self._rules = rules
-        self._link_tokens = Tokens(rules.keys, "link", rules.public_url)
-        self._deny_tokens = Tokens(rules.keys, "deny", rules.public_url)
 
     # -- A visitor asks -----------------------------------------------------------------------
 
@@ -108,48 +93,6 @@ class Flow:
             else:
                 audit.note(tx, number, "limited", now=now)
         return number
-
-    # -- The worker writes --------------------------------------------------------------------
-
-    def claim_messages(self, *, limit: int, now: datetime) -> list[Message]:
-        """Lease due messages to the caller; looks before it locks."""
-        with self._db.read() as tx:
-            if not outbox.is_due(tx, now=now):
-                return []
-        with self._db.begin() as tx:
-            return outbox.claim(tx, limit=limit, now=now)
-
-    def prepare_mail(self, message: Message, *, now: datetime) -> Letter | None:
-        """What *message* says, with links minted now; None when nothing is to be sent.
-
-        Raises:
-            AccountsUnavailable: nobody could be looked up; try again later.
-        """
-        if message.kind == "password_changed":
-            return self._confirmation(message, now=now)
-        return self._reset_link(message, now=now)
-
-    def note_sent(self, message: Message, *, now: datetime) -> None:
-        """The mail server took *message*."""
-        with self._db.begin() as tx:
-            if outbox.mark_sent(tx, message):
-                audit.note(tx, message.request, "mail_sent", now=now, **_attempt(message))
-
-    def note_deferred(self, message: Message, answer: str, *, now: datetime) -> None:
-        """It was not taken: try again after a while, or give up after some days."""
-        due_at = now + self._rules.retry.delay(message.attempts)
-        with self._db.begin() as tx:
-            if due_at - message.created_at > self._rules.retry.give_up_after:
-                if outbox.mark_abandoned(tx, message):
-                    self._note_failure(tx, message, "mail_abandoned", answer, now=now)
-            elif outbox.put_back(tx, message, due_at=due_at):
-                self._note_failure(tx, message, "mail_deferred", answer, now=now)
-
-    def note_refused(self, message: Message, answer: str, *, now: datetime) -> None:
-        """It will never be taken."""
-        with self._db.begin() as tx:
-            if outbox.mark_abandoned(tx, message):
-                self._note_failure(tx, message, "mail_refused", answer, now=now)
 
     # -- The bearer of a link ------------------------------------------------------------------
 
@@ -198,7 +141,7 @@ class Flow:
         return self._denied_link(token) is not None
 
     def deny(self, token: str, *, now: datetime) -> None:
-        """ "I did not ask for this": close the open requests of the accounts behind *token*.
+        """Close the open requests of the accounts behind *token*: "I did not ask for this".
 
         Raises:
             LinkUnknown: not one of ours.
@@ -221,16 +164,6 @@ class Flow:
             lapsed = links.with_lapsed_claim(tx, now=now)
         for link in lapsed:
             self._settle(link, now=now)
-
-    def mark_overdue(self, *, now: datetime) -> None:
-        """Mark what has waited for twelve hours for the help desk."""
-        with self._db.read() as tx:
-            if not outbox.newly_overdue(tx, now=now):
-                return
-        with self._db.begin() as tx:
-            for message_id, request in outbox.newly_overdue(tx, now=now):
-                outbox.mark_overdue(tx, message_id, now=now)
-                audit.note(tx, request, "overdue", now=now)
 
     def purge(self, *, now: datetime) -> int:
         """Delete what is older than the retention; returns how many requests."""
@@ -262,81 +195,6 @@ class Flow:
 
     # -- Parts ---------------------------------------------------------------------------------
 
-    def _reset_link(self, message: Message, *, now: datetime) -> Letter | None:
-        with self._db.read() as tx:
-            address = audit.address_of(tx, message.request) or ""
-        usable, event = _eligible(self._accounts.find_by_address(address))
-        with self._db.begin() as tx:
-            if not outbox.renew(tx, message, now=now):
-                return None
-            if not audit.is_open(tx, message.request):
-                usable, event = [], "request_closed"
-            if not usable:
-                outbox.mark_dropped(tx, message)
-                audit.note(tx, message.request, event, now=now)
-                return None
-            opened = [self._link_to(tx, message.request, account, now=now) for account in usable]
-            if message.attempts == 1:
-                audit.note(tx, message.request, event, now=now, accounts=len(usable))
-        return self._letter_with_links(message, usable, opened, now=now)
-
-    def _link_to(self, tx: Transaction, request: str, account: Account, *, now: datetime) -> Link:
-        """The link of an earlier attempt while it is as good as a new one: both mails work then."""
-        for link in links.of_request(tx, request):
-            if link.account == account.id and link.state == "open":
-                if self._is_unchanged(link, account):
-                    return link
-                links.close(tx, link)
-        return links.create(tx, request, account.id, self._fingerprint(account), now=now)
-
-    def _letter_with_links(
-        self,
-        message: Message,
-        accounts: Sequence[Account],
-        opened: Sequence[Link],
-        *,
-        now: datetime,
-    ) -> Letter:
-        urls = [
-            {"login": account.login, "url": self._url("nueva", self._link_tokens, link, now=now)}
-            for account, link in zip(accounts, opened, strict=True)
-        ]
-        names = {account.name for account in accounts}
-        return Letter(
-            kind="reset_link",
-            to=accounts[0].address,
-            name=names.pop() if len(names) == 1 else "",
-            message_id=message.message_id,
-            facts={
-                "links": urls,
-                "valid_until": now + self._rules.link_lifetime,
-                "number": message.request,
-                "deny_url": self._url("no-fui-yo", self._deny_tokens, opened[0], now=now),
-            },
-        )
-
-    def _url(self, page: str, signer: Tokens, link: Link, *, now: datetime) -> str:
-        token = signer.make(bytes.fromhex(link.id), now=now)
-        return f"{self._rules.public_url}/{page}/{token}"
-
-    def _confirmation(self, message: Message, *, now: datetime) -> Letter | None:
-        with self._db.begin() as tx:
-            if not outbox.renew(tx, message, now=now):
-                return None
-        content = message.content
-        return Letter(
-            kind="password_changed",
-            to=content["to"],
-            name=content["name"],
-            message_id=message.message_id,
-            facts={
-                "login": content["login"],
-                "origin": content["origin"],
-                "when": moment(content["when"]),
-                "number": message.request,
-            },
-        )
-
     def _usable(self, token: str, *, now: datetime) -> OpenLink:
         link, made_at = self._genuine(token)
         if link.state == "used":
@@ -348,13 +206,13 @@ class Flow:
         if link.state == "claimed":
             raise LinkBusy
         account = self._accounts.get(link.account)
-        if account is None or account.obstacle or not self._is_unchanged(link, account):
+        if account is None or account.obstacle or not self._rules.is_unchanged(link, account):
             raise LinkReplaced
         return OpenLink(link, account)
 
     def _genuine(self, token: str) -> tuple[Link, datetime]:
         try:
-            payload, made_at = self._link_tokens.read(token)
+            payload, made_at = self._rules.link_tokens.read(token)
         except BadToken as error:
             raise LinkUnknown from error
         with self._db.read() as tx:
@@ -365,7 +223,7 @@ class Flow:
 
     def _denied_link(self, token: str) -> Link | None:
         try:
-            payload, _ = self._deny_tokens.read(token)
+            payload, _ = self._rules.deny_tokens.read(token)
         except BadToken:
             return None
         with self._db.read() as tx:
@@ -408,7 +266,7 @@ class Flow:
     def _settle(self, link: Link, *, now: datetime) -> bool:
         """End a claim by what the portal's store says; True if the password was changed."""
         account = self._accounts.get(link.account)
-        if account is not None and not self._is_unchanged(link, account):
+        if account is not None and not self._rules.is_unchanged(link, account):
             self._finish(link, account, link.origin or "", now=now)
             return True
         with self._db.begin() as tx:
@@ -444,36 +302,3 @@ class Flow:
     def _note_refused_password(self, link: Link, codes: Sequence[str], *, now: datetime) -> None:
         with self._db.begin(durable=False) as tx:
             audit.note(tx, link.request, "password_refused", now=now, reasons=", ".join(codes))
-
-    def _note_failure(
-        self, tx: Transaction, message: Message, event: str, answer: str, *, now: datetime
-    ) -> None:
-        audit.note(tx, message.request, event, now=now, answer=answer, **_attempt(message))
-
-    def _fingerprint(self, account: Account) -> str:
-        return tokens.fingerprint(self._rules.keys, *_identity(account))
-
-    def _is_unchanged(self, link: Link, account: Account) -> bool:
-        return tokens.has_fingerprint(self._rules.keys, link.fingerprint, *_identity(account))
-
-
-def _identity(account: Account) -> tuple[str, str, str]:
-    """What must stay as it was for a link to live."""
-    return account.id, account.address, account.credential
-
-
-def _eligible(found: Sequence[Account]) -> tuple[list[Account], str]:
-    """The accounts to write to, and the event that tells the help desk why or why not."""
-    if not found:
-        return [], "no_account"
-    if len({account.address for account in found}) > 1:
-        # The portal spells one address in two ways: which is right, only a person can tell.
-        return [], "address_ambiguous"
-    usable = [account for account in found if account.obstacle is None]
-    if not usable:
-        return [], str(found[0].obstacle)
-    return usable, "account_found"
-
-
-def _attempt(message: Message) -> Mapping[str, str | int]:
-    return {"mail": message.kind, "attempt": message.attempts}

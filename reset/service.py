@@ -12,6 +12,7 @@ from flask import current_app
 from reset.brand import Brand
 from reset.captcha import Captcha
 from reset.db import Database
+from reset.delivery import Delivery
 from reset.flow import Flow
 from reset.limits import Limits
 from reset.policy import Profile
@@ -25,6 +26,7 @@ class Service:
     clock: Callable[[], datetime]
     database: Database
     flow: Flow
+    delivery: Delivery
     captcha: Captcha
     limits: Limits
     brand: Brand

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from time import monotonic
 
+from reset.delivery import Delivery
 from reset.errors import (
     AccountsUnavailable,
     MailDeferred,
@@ -34,11 +35,13 @@ class Worker:
     def __init__(
         self,
         flow: Flow,
+        delivery: Delivery,
         compose: Callable[[Letter], MimeMessage],
         sender: Sender,
         clock: Callable[[], datetime],
     ) -> None:
         self._flow = flow
+        self._delivery = delivery
         self._compose = compose
         self._sender = sender
         self._clock = clock
@@ -66,12 +69,12 @@ class Worker:
 
     def run_once(self) -> int:
         """Handle up to ``BATCH`` due messages; returns how many were claimed."""
-        messages = self._flow.claim_messages(limit=BATCH, now=self._clock())
+        messages = self._delivery.claim(limit=BATCH, now=self._clock())
         outage: MailDeferred | None = None
         for message in messages:
             if outage is not None:
                 # One attempt has shown that the server is down; the others need not knock, too.
-                self._flow.note_deferred(message, outage.answer, now=self._clock())
+                self._delivery.note_deferred(message, outage.answer, now=self._clock())
                 continue
             outage = self._deliver(message)
         self._drop_idle_connection(busy=bool(messages))
@@ -81,7 +84,7 @@ class Worker:
         """Settle abandoned claims, mark what is overdue, purge by retention."""
         now = self._clock()
         self._flow.settle_claims(now=now)
-        self._flow.mark_overdue(now=now)
+        self._delivery.mark_overdue(now=now)
         if now >= self._next_purge:
             self._next_purge = now + PURGE_EVERY
             purged = self._flow.purge(now=now)
@@ -90,13 +93,13 @@ class Worker:
     def _deliver(self, message: Message) -> MailDeferred | None:
         """One attempt at one message; returns the failure if the server is down for all."""
         try:
-            letter = self._flow.prepare_mail(message, now=self._clock())
+            letter = self._delivery.prepare_mail(message, now=self._clock())
             if letter is not None:
                 self._sender.send(self._compose(letter))
-                self._flow.note_sent(message, now=self._clock())
+                self._delivery.note_sent(message, now=self._clock())
                 log.info("mail sent", extra=_fields(message))
         except MailRefused as error:
-            self._flow.note_refused(message, error.answer, now=self._clock())
+            self._delivery.note_refused(message, error.answer, now=self._clock())
             log.warning("mail refused", extra=_fields(message))
         except MailDeferred as error:
             self._defer(message, error.answer)
@@ -112,7 +115,7 @@ class Worker:
         return None
 
     def _defer(self, message: Message, answer: str) -> None:
-        self._flow.note_deferred(message, answer, now=self._clock())
+        self._delivery.note_deferred(message, answer, now=self._clock())
         log.warning("mail deferred", extra=_fields(message))
 
     def _drop_idle_connection(self, *, busy: bool) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 import config
 from reset.errors import ConfigurationError
+from reset.values import Values
 from tests.conftest import ENVIRON, KEY
 
 ROOT = Path(config.__file__).parent
@@ -149,10 +150,10 @@ def test_sender_with_a_comma_keeps_its_address(tmp_path: Path) -> None:
 
 def test_example_names_every_setting(tmp_path: Path) -> None:
     """`.env.example` explains each setting that there is, and none that there is not."""
-    reader = config._Reader({})
+    reader = Values({})
     config._settings(reader, tmp_path)
     example = (ROOT / ".env.example").read_text("utf-8")
-    assert set(re.findall(r"^#? ?RESET_([A-Z_]+)=", example, re.M)) == reader._asked
+    assert set(re.findall(r"^#? ?RESET_([A-Z_]+)=", example, re.M)) == reader.asked
 
 
 def test_example_is_good_once_it_has_a_key(tmp_path: Path) -> None:

@@ -5,19 +5,22 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable
-from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from flask import Flask
 
-from reset.errors import AccountsUnavailable, StoreUnavailable
+import config
+from reset.errors import AccountsUnavailable, ConfigurationError, StoreUnavailable
 from reset.flow import CLAIM
 from reset.tokens import Tokens
 from tests.conftest import (
     ADDRESS,
+    ENVIRON,
     KEY,
     NEW_PASSWORD,
     OLD_PASSWORD,
+    START,
     Clock,
     Portal,
     Visitor,
@@ -457,15 +460,15 @@ def test_link_fits_into_a_line_of_mail(visitor: Visitor, ana: int) -> None:
     assert "/." not in link[0]
 
 
-def test_longest_public_address_keeps_links_short(make_app: Callable[..., Flask]) -> None:
-    """The longest address that the settings allow makes a link of 120 characters."""
-    from config import _TOKEN_AND_PATH, LONGEST_LINK
-
-    made = Tokens([KEY], "deny", "x").make(
-        bytes(range(240, 256)), now=Clock()() + timedelta(days=3650)
-    )
-    assert len("/no-fui-yo/" + made) == _TOKEN_AND_PATH
-    assert LONGEST_LINK == 120
+def test_longest_public_address_keeps_links_short(tmp_path: Path) -> None:
+    """The longest address that the settings take makes a link of 120 characters."""
+    longest = "https://clave.example/".ljust(52, "a")
+    good = {**ENVIRON, "RESET_ACCOUNTS_URL": "sqlite:////tmp/portal.sqlite"}
+    config.load({**good, "RESET_PUBLIC_URL": longest}, tmp_path)
+    with pytest.raises(ConfigurationError, match="too long"):
+        config.load({**good, "RESET_PUBLIC_URL": longest + "a"}, tmp_path)
+    token = Tokens([KEY], "deny", longest).make(bytes(range(16)), now=START)
+    assert len(f"{longest}/no-fui-yo/{token}") == 120
 
 
 def test_confirmation_goes_to_the_address_of_the_change(visitor: Visitor, ana: int) -> None:

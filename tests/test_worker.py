@@ -125,7 +125,7 @@ def test_accounts_that_are_down_delay_the_mail(
 def test_lease_of_a_dead_worker_runs_out(visitor: Visitor, clock: Clock, ana: int) -> None:
     """What a killed worker had claimed is sent by the next one, once."""
     visitor.ask()
-    assert len(visitor.parts.flow.claim_messages(limit=5, now=clock())) == 1
+    assert len(visitor.parts.delivery.claim(limit=5, now=clock())) == 1
     visitor.run_worker()
     assert visitor.mails() == []
     clock.advance(seconds=LEASE.total_seconds())
@@ -136,12 +136,12 @@ def test_lease_of_a_dead_worker_runs_out(visitor: Visitor, clock: Clock, ana: in
 def test_worker_that_wakes_late_sends_nothing(visitor: Visitor, clock: Clock, ana: int) -> None:
     """A worker stopped for long finds its lease gone: no second mail, no note over the other's."""
     visitor.ask()
-    flow = visitor.parts.flow
-    (stale,) = flow.claim_messages(limit=5, now=clock())
+    delivery = visitor.parts.delivery
+    (stale,) = delivery.claim(limit=5, now=clock())
     clock.advance(seconds=LEASE.total_seconds())
     visitor.run_worker()
-    assert flow.prepare_mail(stale, now=clock()) is None
-    flow.note_refused(stale, "550", now=clock())
+    assert delivery.prepare_mail(stale, now=clock()) is None
+    delivery.note_refused(stale, "550", now=clock())
     assert visitor.trace()[-1] == "mail_sent"
 
 

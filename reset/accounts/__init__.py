@@ -27,6 +27,11 @@ class Account:
     personal: tuple[str, ...] = field(default=(), repr=False)
     obstacle: str | None = None
 
+    @property
+    def identity(self) -> tuple[str, str, str]:
+        """What must stay as it is for a link to live."""
+        return self.id, self.address, self.credential
+
 
 class AccountBackend(Protocol):
     """A source of accounts. Every method may raise AccountsUnavailable. Since 0.1."""

@@ -1,0 +1,174 @@
+"""The use cases of the worker: from a queued message to a letter, and what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from reset import audit, links
+from reset.accounts import Account, AccountBackend
+from reset.db import Database, Transaction, moment
+from reset.links import Link
+from reset.mail import Letter, outbox
+from reset.mail.outbox import Message
+from reset.rules import Rules
+from reset.tokens import Tokens
+
+
+class Delivery:
+    """Looks up who is registered, makes links, and notes what the mail server said."""
+
+    def __init__(self, database: Database, accounts: AccountBackend, rules: Rules) -> None:
+        self._db = database
+        self._accounts = accounts
+        self._rules = rules
+
+    def claim(self, *, limit: int, now: datetime) -> list[Message]:
+        """Lease due messages to the caller; looks before it locks."""
+        with self._db.read() as tx:
+            if not outbox.is_due(tx, now=now):
+                return []
+        with self._db.begin() as tx:
+            return outbox.claim(tx, limit=limit, now=now)
+
+    def prepare_mail(self, message: Message, *, now: datetime) -> Letter | None:
+        """What *message* says, with links minted now; None when nothing is to be sent.
+
+        Raises:
+            AccountsUnavailable: nobody could be looked up; try again later.
+        """
+        if message.kind == "password_changed":
+            return self._confirmation(message, now=now)
+        return self._reset_link(message, now=now)
+
+    def note_sent(self, message: Message, *, now: datetime) -> None:
+        """The mail server took *message*."""
+        with self._db.begin() as tx:
+            if outbox.mark_sent(tx, message):
+                audit.note(tx, message.request, "mail_sent", now=now, **_attempt(message))
+
+    def note_deferred(self, message: Message, answer: str, *, now: datetime) -> None:
+        """It was not taken: try again after a while, or give up after some days."""
+        due_at = now + self._rules.retry.delay(message.attempts)
+        with self._db.begin() as tx:
+            if due_at - message.created_at > self._rules.retry.give_up_after:
+                if outbox.mark_abandoned(tx, message):
+                    self._note_failure(tx, message, "mail_abandoned", answer, now=now)
+            elif outbox.put_back(tx, message, due_at=due_at):
+                self._note_failure(tx, message, "mail_deferred", answer, now=now)
+
+    def note_refused(self, message: Message, answer: str, *, now: datetime) -> None:
+        """It will never be taken."""
+        with self._db.begin() as tx:
+            if outbox.mark_abandoned(tx, message):
+                self._note_failure(tx, message, "mail_refused", answer, now=now)
+
+    def mark_overdue(self, *, now: datetime) -> None:
+        """Mark what has waited for twelve hours for the help desk."""
+        with self._db.read() as tx:
+            if not outbox.newly_overdue(tx, now=now):
+                return
+        with self._db.begin() as tx:
+            for message_id, request in outbox.newly_overdue(tx, now=now):
+                outbox.mark_overdue(tx, message_id, now=now)
+                audit.note(tx, request, "overdue", now=now)
+
+    def _reset_link(self, message: Message, *, now: datetime) -> Letter | None:
+        with self._db.read() as tx:
+            address = audit.address_of(tx, message.request) or ""
+        usable, event = _eligible(self._accounts.find_by_address(address))
+        with self._db.begin() as tx:
+            if not outbox.renew(tx, message, now=now):
+                return None
+            if not audit.is_open(tx, message.request):
+                usable, event = [], "request_closed"
+            if not usable:
+                outbox.mark_dropped(tx, message)
+                audit.note(tx, message.request, event, now=now)
+                return None
+            opened = [self._link_to(tx, message.request, account, now=now) for account in usable]
+            if message.attempts == 1:
+                audit.note(tx, message.request, event, now=now, accounts=len(usable))
+        return self._letter_with_links(message, usable, opened, now=now)
+
+    def _link_to(self, tx: Transaction, request: str, account: Account, *, now: datetime) -> Link:
+        """The link of an earlier attempt while it is as good as a new one: both mails work then."""
+        for link in links.of_request(tx, request):
+            if link.account == account.id and link.state == "open":
+                if self._rules.is_unchanged(link, account):
+                    return link
+                links.close(tx, link)
+        return links.create(tx, request, account.id, self._rules.fingerprint(account), now=now)
+
+    def _letter_with_links(
+        self,
+        message: Message,
+        accounts: Sequence[Account],
+        opened: Sequence[Link],
+        *,
+        now: datetime,
+    ) -> Letter:
+        urls = [
+            {
+                "login": account.login,
+                "url": self._url("nueva", self._rules.link_tokens, link, now=now),
+            }
+            for account, link in zip(accounts, opened, strict=True)
+        ]
+        names = {account.name for account in accounts}
+        return Letter(
+            kind="reset_link",
+            to=accounts[0].address,
+            name=names.pop() if len(names) == 1 else "",
+            message_id=message.message_id,
+            facts={
+                "links": urls,
+                "valid_until": now + self._rules.link_lifetime,
+                "number": message.request,
+                "deny_url": self._url("no-fui-yo", self._rules.deny_tokens, opened[0], now=now),
+            },
+        )
+
+    def _url(self, page: str, signer: Tokens, link: Link, *, now: datetime) -> str:
+        token = signer.make(bytes.fromhex(link.id), now=now)
+        return f"{self._rules.public_url}/{page}/{token}"
+
+    def _confirmation(self, message: Message, *, now: datetime) -> Letter | None:
+        with self._db.begin() as tx:
+            if not outbox.renew(tx, message, now=now):
+                return None
+        content = message.content
+        return Letter(
+            kind="password_changed",
+            to=content["to"],
+            name=content["name"],
+            message_id=message.message_id,
+            facts={
+                "login": content["login"],
+                "origin": content["origin"],
+                "when": moment(content["when"]),
+                "number": message.request,
+            },
+        )
+
+    def _note_failure(
+        self, tx: Transaction, message: Message, event: str, answer: str, *, now: datetime
+    ) -> None:
+        audit.note(tx, message.request, event, now=now, answer=answer, **_attempt(message))
+
+
+def _eligible(found: Sequence[Account]) -> tuple[list[Account], str]:
+    """The accounts to write to, and the event that tells the help desk why or why not."""
+    if not found:
+        return [], "no_account"
+    if len({account.address for account in found}) > 1:
+        # The portal spells one address in two ways: which is right, only a person can tell.
+        return [], "address_ambiguous"
+    usable = [account for account in found if account.obstacle is None]
+    if not usable:
+        return [], str(found[0].obstacle)
+    return usable, "account_found"
+
+
+def _attempt(message: Message) -> Mapping[str, str | int]:
+    return {"mail": message.kind, "attempt": message.attempts}

@@ -1,0 +1,42 @@
+"""What the use cases follow: settings that are neither of the web nor of the mail server."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from reset.accounts import Account
+from reset.links import Link
+from reset.mail.outbox import Retry
+from reset.tokens import Tokens, fingerprint, has_fingerprint
+
+
+@dataclass(frozen=True)
+class Rules:
+    """The rules of one service; ``mail_host`` stands in every Message-ID."""
+
+    public_url: str
+    keys: Sequence[str] = field(repr=False)
+    link_lifetime: timedelta
+    mail_host: str
+    retry: Retry
+    retention: timedelta
+
+    @property
+    def link_tokens(self) -> Tokens:
+        """What the links in mails are signed with."""
+        return Tokens(self.keys, "link", self.public_url)
+
+    @property
+    def deny_tokens(self) -> Tokens:
+        """What the "no fui yo" links are signed with."""
+        return Tokens(self.keys, "deny", self.public_url)
+
+    def fingerprint(self, account: Account) -> str:
+        """What a link remembers of *account* to see that it is unchanged."""
+        return fingerprint(self.keys, *account.identity)
+
+    def is_unchanged(self, link: Link, account: Account) -> bool:
+        """Whether *account* still is as it was when *link* was made."""
+        return has_fingerprint(self.keys, link.fingerprint, *account.identity)
