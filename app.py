@@ -38,7 +38,7 @@ from reset.views import FRAMED, pages
 from reset.worker import Worker
 
 LARGEST_FORM = 64 * 1024
-CANNOT_START = 3  # With this exit status of a worker gunicorn gives up; else it tries for ever.
+CANNOT_START = 3  # Told apart from other failures in gunicorn.conf.py.
 _YEAR_SECONDS = 31_536_000
 log = logging.getLogger("reset.app")
 

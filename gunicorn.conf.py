@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 
 wsgi_app = "app:create_app()"
 bind = f"127.0.0.1:{os.environ.get('PORT', '5000')}"
@@ -14,3 +16,12 @@ max_requests = 20_000
 max_requests_jitter = 2_000
 # Instances of one user would overwrite each other's socket.
 control_socket_disable = True
+
+_CANNOT_START = 3  # As in app.py, which is not imported here: a reload (HUP) must read it anew.
+
+
+def on_starting(_: object) -> None:
+    """Migrate and check the settings once; workers that refuse would be started for ever."""
+    migrate = [sys.executable, "-m", "flask", "--app", "app", "reset", "migrate"]
+    if subprocess.run(migrate, check=False).returncode == _CANNOT_START:  # noqa: S603 - constant
+        raise SystemExit(_CANNOT_START)

@@ -6,6 +6,8 @@ import json
 import signal
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from zoneinfo import ZoneInfo
 
 import click
@@ -14,6 +16,7 @@ from flask.cli import AppGroup
 
 from reset import audit
 from reset.audit import ResetRequest
+from reset.errors import StoreUnavailable
 from reset.service import service
 
 commands = AppGroup("reset", help="Operate the password reset service.")
@@ -22,7 +25,8 @@ commands = AppGroup("reset", help="Operate the password reset service.")
 @commands.command()
 def migrate() -> None:
     """Bring the database of the service up to date; safe to run again."""
-    done = service().database.migrate()
+    with _told_when_down():
+        done = service().database.migrate()
     click.echo(f"applied: {', '.join(map(str, done))}" if done else "up to date")
 
 
@@ -40,7 +44,8 @@ def worker() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 def trace(number_or_address: str, as_json: bool) -> None:
     """Tell what happened to a request (by its number) or to the latest of an address."""
-    found = service().flow.trace(number_or_address)
+    with _told_when_down():
+        found = service().flow.trace(number_or_address)
     if as_json:
         click.echo(json.dumps([_plain(one) for one in found], ensure_ascii=False, indent=2))
     elif found:
@@ -48,6 +53,14 @@ def trace(number_or_address: str, as_json: bool) -> None:
     if not found:
         click.echo("nothing found", err=True)
         sys.exit(1)
+
+
+@contextmanager
+def _told_when_down() -> Iterator[None]:
+    try:
+        yield
+    except StoreUnavailable as error:
+        raise click.ClickException(f"the service's database does not answer ({error})") from error
 
 
 def _plain(request: ResetRequest) -> dict[str, object]:

@@ -65,6 +65,16 @@ def test_migrate_may_run_twice(app: Flask) -> None:
     assert (told.exit_code, told.output) == (0, "up to date\n")
 
 
+def test_database_that_is_down_is_one_line(app: Flask, visitor: Visitor) -> None:
+    """No traceback for what an operator can mend."""
+    with visitor.parts.database.begin() as tx:
+        tx.exec_driver_sql("DROP TABLE events")
+        tx.exec_driver_sql("DROP TABLE requests")
+    told = app.test_cli_runner().invoke(args=["reset", "trace", ADDRESS])
+    assert told.exit_code == 1
+    assert told.output == "Error: the service's database does not answer (OperationalError)\n"
+
+
 def test_worker_ends_when_it_is_told(tmp_path: Path, visitor: Visitor, ana: int) -> None:
     """SIGTERM ends the real process in good order; its log has no address and no token."""
     visitor.ask()
