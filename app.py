@@ -97,7 +97,6 @@ def _flask_config(settings: Settings) -> dict[str, Any]:
         "TRUSTED_HOSTS": [settings.host, "localhost", "127.0.0.1"],
         "MAX_CONTENT_LENGTH": LARGEST_FORM,
         "MAX_FORM_MEMORY_SIZE": LARGEST_FORM,
-        "MAX_FORM_PARTS": 20,
         "SEND_FILE_MAX_AGE_DEFAULT": _YEAR_SECONDS,  # Pages ask for `?v=` and a digest.
         "RATELIMIT_HEADERS_ENABLED": False,
         "MAIL_SERVER": mail.server,

@@ -94,10 +94,9 @@ class Delivery:
     def _link_to(self, tx: Transaction, request: str, account: Account, *, now: datetime) -> Link:
         """The link of an earlier attempt while it is as good as a new one: both mails work then."""
         for link in links.of_request(tx, request):
-            if link.account == account.id and link.state == "open":
-                if self._rules.is_unchanged(link, account):
-                    return link
-                links.close(tx, link)
+            is_theirs = link.account == account.id and link.state == "open"
+            if is_theirs and self._rules.is_unchanged(link, account):
+                return link
         return links.create(tx, request, account.id, self._rules.fingerprint(account), now=now)
 
     def _letter_with_links(

@@ -21,12 +21,12 @@ FORM_TYPES = ("application/x-www-form-urlencoded", "multipart/form-data")
 
 
 def require_fields(*names: str) -> None:
-    """Accept a form only if each of *names* was sent exactly once, and no file with it.
+    """Accept a form only if each of *names* was sent exactly once, as text.
 
     Raises:
         BadRequest: a browser with our page never sends such a form.
     """
-    if request.mimetype not in FORM_TYPES or request.files:
+    if request.mimetype not in FORM_TYPES:
         raise BadRequest
     if any(len(request.form.getlist(name)) != 1 for name in names):
         raise BadRequest

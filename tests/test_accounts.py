@@ -207,6 +207,14 @@ def test_store_that_fails_says_so(portal: Portal, fault: str) -> None:
     assert portal.path.exists() is (fault != "missing file")
 
 
+def test_replaced_file_is_read_anew(accounts: SqlAccounts, portal: Portal) -> None:
+    """After the portal restored a backup, the old file is not gone on reading."""
+    accounts.find_by_address(ADDRESS)
+    portal.path.rename(portal.path.with_suffix(".old"))
+    Portal(portal.path).add()
+    assert len(accounts.find_by_address(ADDRESS)) == 1
+
+
 @pytest.mark.parametrize("kind", ["sql", "memory"])
 def test_backends_behave_alike(accounts: SqlAccounts, portal: Portal, kind: str) -> None:
     """What the service asks of any source of accounts."""

@@ -54,6 +54,25 @@ def test_migrating_twice_and_at_once_is_harmless(tmp_path: Path) -> None:
     assert applied == [1]
 
 
+def test_reading_before_writing_never_fails_as_locked(database: Database) -> None:
+    """Many writers that look first wait for one another."""
+    database.migrate()
+
+    def add() -> None:
+        for _ in range(20):
+            with database.begin(durable=False) as tx:
+                count = tx.exec_driver_sql("SELECT COUNT(*) FROM requests").scalar()
+                tx.exec_driver_sql(f"INSERT INTO requests VALUES ('{count}', 'a', 'b', NULL)")
+
+    threads = [threading.Thread(target=add) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with database.read() as tx:
+        assert tx.exec_driver_sql("SELECT COUNT(*) FROM requests").scalar() == 80
+
+
 def test_failed_step_leaves_nothing(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,6 +11,7 @@ import pytest
 from flask import Flask
 
 import config
+from reset import links
 from reset.errors import AccountsUnavailable, ConfigurationError, StoreUnavailable
 from reset.flow import CLAIM
 from reset.tokens import Tokens
@@ -205,9 +206,10 @@ def test_link_dies_with_what_it_was_made_for(
 
 def test_using_one_link_ends_the_others(visitor: Visitor, ana: int) -> None:
     """Every mailed link works until one of the account is used."""
-    links = [visitor.link() for _ in range(3)]
-    visitor.set_password(links[0])
-    answers = [visitor.client.get(link) for link in links]
+    mailed = [visitor.link() for _ in range(3)]
+    visitor.set_password(mailed[0])
+    answers = [visitor.client.get(link) for link in mailed]
+    assert visitor.trace()[-1] == "superseded"
     assert [answer.status_code for answer in answers] == [410, 410, 410]
     assert "ya no sirve" in answers[2].text
 
@@ -327,6 +329,15 @@ def test_one_of_many_simultaneous_uses_wins(
     assert set(answers.values()) <= {303, 410, 503}
     assert portal.lets_in(ana, winners[0])
     assert len(visitor.mails()) == 2
+
+
+def test_link_is_claimed_by_one(visitor: Visitor, clock: Clock, ana: int) -> None:
+    """While somebody sets a password, nobody else can start to."""
+    visitor.link()
+    with visitor.parts.database.begin() as tx:
+        (link,) = links.of_request(tx, visitor.parts.flow.trace(ADDRESS)[0].number)
+        claims = [links.claim(tx, link, until=clock() + CLAIM, origin="") for _ in range(2)]
+    assert claims == [True, False]
 
 
 def test_store_that_is_down_keeps_the_link(

@@ -12,8 +12,8 @@ from urllib.parse import quote
 import sqlalchemy as sa
 
 from reset.accounts import Account, hashes
-from reset.address import normalise, spellings, tidy
-from reset.errors import AccountChanged, AccountsUnavailable, InvalidAddress
+from reset.address import spellings
+from reset.errors import AccountChanged, AccountsUnavailable
 
 TIMEOUT_SECONDS = 5
 _ACTIVE = {"1", "true", "t", "yes", "y", "si", "sí", "s", "activo", "activa", "active", "a"}
@@ -52,8 +52,7 @@ class SqlAccounts:
         stored = self._table.c[self._columns.email]
         # Never LIKE: `_` and `%` are letters of valid addresses.
         same = sa.func.lower(sa.func.trim(stored)).in_(spellings(address))
-        found = [self._account(row) for row in self._rows(same)]
-        return [account for account in found if _names(account.address, address)]
+        return [self._account(row) for row in self._rows(same)]
 
     def get(self, account_id: str) -> Account | None:
         same = self._table.c[self._columns.id] == json.loads(account_id)
@@ -140,11 +139,3 @@ def _text(value: Any) -> str:
 
 def _is_active(value: Any) -> bool:
     return value is True or str(value).strip().lower() in _ACTIVE
-
-
-def _names(stored: str, address: str) -> bool:
-    """Whether the portal's spelling *stored* is the normalised *address*."""
-    try:
-        return normalise(tidy(stored)) == address
-    except InvalidAddress:
-        return False
