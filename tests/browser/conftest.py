@@ -64,15 +64,18 @@ def running_demo(instance: Path) -> Iterator[Demo]:
         said = list(iter(runner.stdout.readline, "  Ctrl-C ends everything.\n"))
         if runner.poll() is not None:
             raise RuntimeError("the demo did not start:\n" + "".join(said))
-        yield Demo(
-            portal=f"http://127.0.0.1:{5001 + offset}",
-            service=f"http://localhost:{5000 + offset}",
-            mailbox=f"http://localhost:{8025 + offset}",
-            keys=(instance / "secret_keys").read_text().strip().split(","),
-            instance=instance,
-        )
-        runner.send_signal(signal.SIGINT)
-        assert runner.wait(20) == 0
+        try:
+            yield Demo(
+                portal=f"http://127.0.0.1:{5001 + offset}",
+                service=f"http://localhost:{5000 + offset}",
+                mailbox=f"http://localhost:{8025 + offset}",
+                keys=(instance / "secret_keys").read_text().strip().split(","),
+                instance=instance,
+            )
+        finally:
+            runner.send_signal(signal.SIGINT)
+            ended = runner.wait(20)
+    assert ended == 0
     for port in PORTS:
         assert not _answers(port + offset), "Ctrl-C left a process behind"
 
