@@ -3,7 +3,7 @@ PYTHON ?= python3
 PORT_OFFSET ?= 0
 BIN := .venv/bin
 
-.PHONY: run test flow lock clean
+.PHONY: run test flow lock
 
 run: .venv/run.stamp
 	@PORT_OFFSET=$(PORT_OFFSET) $(BIN)/python -m demo.run
@@ -28,13 +28,11 @@ test: .venv/test.stamp
 
 # Takes the picture in the README anew.
 flow: .venv/test.stamp
-	$(BIN)/python -m docs.flow
+	$(BIN)/python -m tests.browser.picture
 
 # Writes the exact versions and hashes of everything (needs uv).
 lock:
-	uv pip compile -q --universal --generate-hashes --no-emit-index-url --python-version 3.11 --custom-compile-command "make lock" requirements.in -o requirements.txt
-	uv pip compile -q --universal --generate-hashes --no-emit-index-url --python-version 3.11 --custom-compile-command "make lock" demo/requirements.in -o demo/requirements.txt
-	uv pip compile -q --universal --generate-hashes --no-emit-index-url --python-version 3.11 --custom-compile-command "make lock" requirements-dev.in -o requirements-dev.txt
-
-clean:
-	rm -rf .venv instance
+	for of in requirements demo/requirements requirements-dev; do \
+	    uv pip compile -q --universal --generate-hashes --no-emit-index-url --python-version 3.11 \
+	        --custom-compile-command "make lock" $$of.in -o $$of.txt || exit 1; \
+	done

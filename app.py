@@ -20,7 +20,6 @@ from config import Settings
 from reset import cli, faults, logs, texts
 from reset.accounts import AccountBackend
 from reset.accounts.sql import SqlAccounts
-from reset.brand import Brand
 from reset.captcha import Captcha
 from reset.db import Database
 from reset.delivery import Delivery
@@ -98,7 +97,6 @@ def _flask_config(settings: Settings) -> dict[str, Any]:
         "MAX_CONTENT_LENGTH": LARGEST_FORM,
         "MAX_FORM_MEMORY_SIZE": LARGEST_FORM,
         "SEND_FILE_MAX_AGE_DEFAULT": _YEAR_SECONDS,  # Pages ask for `?v=` and a digest.
-        "RATELIMIT_HEADERS_ENABLED": False,
         "MAIL_SERVER": mail.server,
         "MAIL_PORT": mail.port,
         "MAIL_USERNAME": mail.username or None,
@@ -108,7 +106,6 @@ def _flask_config(settings: Settings) -> dict[str, Any]:
         "MAIL_DEFAULT_SENDER": mail.default_sender,
         "MAIL_DEBUG": False,  # It would print whole dialogues, links and passwords included.
         "MAIL_SUPPRESS_SEND": False,
-        "RESET_TIMEZONE": settings.timezone,
     }
 
 
@@ -120,7 +117,7 @@ def _service(
 ) -> Service:
     keys = settings.secret_keys
     database = _database(settings)
-    brand = _brand(settings)
+    brand = settings.brand
     captcha = Captcha(keys, length=settings.captcha_length, lifetime=settings.captcha_lifetime)
     accounts = accounts or SqlAccounts(
         settings.accounts_url, settings.accounts_columns, settings.accounts_hash
@@ -155,10 +152,11 @@ def _service(
         brand=brand,
         profile=profile,
         public_url=settings.public_url,
+        timezone=settings.timezone,
         link_lifetime=settings.link_lifetime,
         captcha_length=settings.captcha_length,
         make_worker=make_worker,
-        page_urls=_page_urls(app, settings, brand),
+        page_urls=_page_urls(app, settings),
     )
 
 
@@ -185,21 +183,7 @@ def _rules(settings: Settings) -> Rules:
     )
 
 
-def _brand(settings: Settings) -> Brand:
-    chosen = settings.brand
-    return Brand(
-        name=chosen.name,
-        organisation=chosen.organisation,
-        color=chosen.color,
-        logo=chosen.logo,
-        logo_url=f"{settings.path}/marca/logo" if chosen.logo else None,
-        portal_url=chosen.portal_url or None,
-        support_phone=chosen.support_phone,
-        support_email=chosen.support_email,
-    )
-
-
-def _page_urls(app: Flask, settings: Settings, brand: Brand) -> dict[str, str]:
+def _page_urls(app: Flask, settings: Settings) -> dict[str, str]:
     """Addresses that every page needs, error pages for a forged Host header among them."""
     static = {
         "stylesheet_url": "css/reset.css",
@@ -211,7 +195,10 @@ def _page_urls(app: Flask, settings: Settings, brand: Brand) -> dict[str, str]:
         for name, file in static.items()
     }
     urls["home_url"] = f"{settings.path}/"
-    urls["brand_css_url"] = f"{settings.path}/marca.css?v={_digest(brand.stylesheet.encode())}"
+    urls["logo_url"] = f"{settings.path}/marca/logo" if settings.brand.logo else ""
+    urls["brand_css_url"] = (
+        f"{settings.path}/marca.css?v={_digest(settings.brand.stylesheet.encode())}"
+    )
     return urls
 
 

@@ -14,6 +14,7 @@ from dotenv import dotenv_values
 
 from reset.accounts.hashes import SCHEMES
 from reset.accounts.sql import Columns
+from reset.brand import Brand
 from reset.policy import PROFILES
 from reset.values import LOOPBACK, PREFIX, Values
 
@@ -36,19 +37,6 @@ class MailSettings:
 
 
 @dataclass(frozen=True)
-class BrandSettings:
-    """Whose service it is; each text but ``name`` and ``color`` may be empty."""
-
-    name: str
-    organisation: str
-    logo: Path | None
-    color: str
-    portal_url: str
-    support_email: str
-    support_phone: str
-
-
-@dataclass(frozen=True)
 class Settings:
     """Everything that can be set; see `.env.example` for what each means."""
 
@@ -59,7 +47,7 @@ class Settings:
     accounts_columns: Columns
     accounts_hash: str
     mail: MailSettings
-    brand: BrandSettings
+    brand: Brand
     link_lifetime: timedelta
     captcha_length: int
     captcha_lifetime: timedelta
@@ -85,17 +73,20 @@ class Settings:
 def load(environ: Mapping[str, str] | None = None, root: Path | None = None) -> Settings:
     """Read the settings: *environ* (default: the process's) wins over `.env` in *root*.
 
+    `FLASK_SKIP_DOTENV`, Flask's own variable, leaves the file out.
+
     Raises:
         ConfigurationError: with one sentence for each fault.
     """
-    root = root or Path(__file__).parent
-    dotenv = root / ".env"
-    values = {name: value or "" for name, value in dotenv_values(dotenv).items()}
-    values.update(os.environ if environ is None else environ)
-    reader = Values({n: v for n, v in values.items() if n.startswith(PREFIX)})
-    if dotenv.exists():
+    environ = os.environ if environ is None else environ
+    dotenv = (root or Path(__file__).parent) / ".env"
+    values: dict[str, str] = {}
+    if dotenv.exists() and not environ.get("FLASK_SKIP_DOTENV"):
+        values = {n: v or "" for n, v in dotenv_values(dotenv, interpolate=False).items()}
+    reader = Values({n: v for n, v in {**values, **environ}.items() if n.startswith(PREFIX)})
+    if values:
         reader.refuse_readable_by_others(dotenv)
-    settings = _settings(reader, root)
+    settings = _settings(reader, dotenv.parent)
     reader.raise_faults()
     return settings
 
@@ -161,13 +152,13 @@ def _mail(read: Values) -> MailSettings:
     return mail
 
 
-def _brand(read: Values) -> BrandSettings:
-    return BrandSettings(
+def _brand(read: Values) -> Brand:
+    return Brand(
         name=read.text("BRAND_NAME", "Plataforma Web"),
         organisation=read.text("BRAND_ORGANISATION"),
         logo=read.picture("BRAND_LOGO"),
         color=read.color("BRAND_COLOR", "#1f5f8b"),
         portal_url=read.web_address("PORTAL_URL"),
-        support_email=read.text("SUPPORT_EMAIL"),
+        support_email=read.address("SUPPORT_EMAIL"),
         support_phone=read.text("SUPPORT_PHONE"),
     )

@@ -124,7 +124,8 @@ def start(crew: Crew, env: Mapping[str, str], instance: Path, ports: Ports) -> N
 
 def service_environment(given: Mapping[str, str], instance: Path, ports: Ports) -> dict[str, str]:
     """The *given* environment and, where it is silent, the settings of the demo."""
-    env = {**given, "PORT": str(ports.service), "PYTHONUNBUFFERED": "1"}
+    # A `.env` in the project is for the real portal.
+    env = {**given, "PORT": str(ports.service), "PYTHONUNBUFFERED": "1", "FLASK_SKIP_DOTENV": "1"}
     for name, value in settings(instance, ports).items():
         # A secret may be given as itself or as NAME_FILE, but not as both.
         if name not in given and name.removesuffix("_FILE") not in given:
@@ -138,7 +139,7 @@ def settings(instance: Path, ports: Ports) -> dict[str, str]:
     return {
         "RESET_SECRET_KEYS_FILE": str(instance / "secret_keys"),
         "RESET_PUBLIC_URL": f"http://localhost:{ports.service}",
-        "RESET_DATABASE_URL": f"sqlite:///{instance / 'reset.sqlite'}",
+        "RESET_DATABASE_URL": f"sqlite:///{instance / 'demo.sqlite'}",
         "RESET_ACCOUNTS_URL": f"sqlite:///{instance / 'portal.sqlite'}",
         "RESET_ACCOUNTS_TABLE": "usuarios",
         "RESET_ACCOUNTS_ID": "id",

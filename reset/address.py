@@ -44,6 +44,14 @@ def normalise(typed: str) -> str:
     return f"{parts.local_part}@{parts.ascii_domain}".lower()
 
 
+def has_address(stored: str, address: str | None) -> bool:
+    """Whether the portal's spelling *stored* is the normalised *address*."""
+    try:
+        return normalise(stored) == address
+    except InvalidAddress:
+        return False
+
+
 def spellings(address: str) -> list[str]:
     """The lower-case spellings under which a portal may store a normalised *address*."""
     unicode_form = validate_email(

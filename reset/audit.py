@@ -120,7 +120,7 @@ def by_address(tx: Transaction, address: str, *, limit: int = 20) -> list[ResetR
     rows = tx.execute(
         sa.text(
             "SELECT number, address, created_at FROM requests WHERE address = :address"
-            " ORDER BY created_at DESC LIMIT :limit"
+            " ORDER BY created_at DESC, number LIMIT :limit"
         ),
         {"address": address, "limit": limit},
     )
@@ -138,13 +138,12 @@ def _events(tx: Transaction, number: str) -> list[Event]:
     return [Event(moment(row.at), row.event, json.loads(row.details)) for row in rows]
 
 
-def purge(tx: Transaction, *, before: datetime) -> int:
-    """Delete requests older than *before* with all that hangs on them; returns how many."""
+def purge(tx: Transaction, *, before: datetime, unless: str) -> int:
+    """Delete requests older than *before* with all that hangs on them; returns how many.
+
+    *unless* is a SELECT of the numbers that are still needed.
+    """
     return tx.execute(
-        sa.text(
-            "DELETE FROM requests WHERE created_at < :before AND NOT EXISTS ("
-            "SELECT 1 FROM outbox WHERE outbox.request = requests.number"
-            " AND outbox.state IN ('queued', 'sending'))"
-        ),
+        sa.text(f"DELETE FROM requests WHERE created_at < :before AND number NOT IN ({unless})"),
         {"before": stamp(before)},
     ).rowcount

@@ -17,12 +17,11 @@ class Brand:
 
     name: str
     organisation: str
-    color: str
     logo: Path | None
-    logo_url: str | None
-    portal_url: str | None
-    support_phone: str
+    color: str
+    portal_url: str
     support_email: str
+    support_phone: str
 
     @property
     def on_color(self) -> str:

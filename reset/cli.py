@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from zoneinfo import ZoneInfo
 
 import click
-from flask import current_app
 from flask.cli import AppGroup
 
 from reset import audit
@@ -26,8 +25,8 @@ commands = AppGroup("reset", help="Operate the password reset service.")
 def migrate() -> None:
     """Bring the database of the service up to date; safe to run again."""
     with _told_when_down():
-        done = service().database.migrate()
-    click.echo(f"applied: {', '.join(map(str, done))}" if done else "up to date")
+        version = service().database.migrate()
+    click.echo(f"the database is at version {version}")
 
 
 @commands.command()
@@ -49,7 +48,7 @@ def trace(number_or_address: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([_plain(one) for one in found], ensure_ascii=False, indent=2))
     elif found:
-        click.echo("\n\n".join(_told(one, current_app.config["RESET_TIMEZONE"]) for one in found))
+        click.echo("\n\n".join(_told(one, service().timezone) for one in found))
     if not found:
         click.echo("nothing found", err=True)
         sys.exit(1)

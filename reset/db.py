@@ -10,7 +10,7 @@ import itertools
 import re
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
@@ -52,8 +52,7 @@ class Database:
         if self._engine.dialect.name == "sqlite":
             _prepare_sqlite(self._engine)
 
-    @contextmanager
-    def begin(self, *, durable: bool = True) -> Iterator[Transaction]:
+    def begin(self, *, durable: bool = True) -> AbstractContextManager[Transaction]:
         """One transaction: committed at the end of the block, rolled back by an exception.
 
         With ``durable=False`` the commit survives the end of our processes, but perhaps not a
@@ -62,51 +61,47 @@ class Database:
         Raises:
             StoreUnavailable: the database did not answer or could not write; nothing was kept.
         """
-        try:
-            with self._engine.connect() as connection:
-                connection = connection.execution_options(durable=durable)
-                with connection.begin():
-                    yield connection
-        except (sa.exc.DBAPIError, sa.exc.TimeoutError) as error:
-            raise StoreUnavailable(type(error.__cause__ or error).__name__) from error
+        return self._transaction(durable=durable)
+
+    def read(self) -> AbstractContextManager[Transaction]:
+        """A consistent view for reading; takes no lock that a writer would wait for."""
+        return self._transaction(read_only=True)
 
     @contextmanager
-    def read(self) -> Iterator[Transaction]:
-        """A consistent view for reading; takes no lock that a writer would wait for."""
+    def _transaction(self, **options: bool) -> Iterator[Transaction]:
         try:
             with self._engine.connect() as connection:
-                connection = connection.execution_options(read_only=True)
+                connection = connection.execution_options(**options)
                 with connection.begin():
                     yield connection
-        except (sa.exc.DBAPIError, sa.exc.TimeoutError) as error:
+        except (sa.exc.DBAPIError, sa.exc.TimeoutError, OSError) as error:
             raise StoreUnavailable(type(error.__cause__ or error).__name__) from error
 
-    def migrate(self) -> list[int]:
-        """Apply the migrations that are missing, each once; returns their numbers.
+    def migrate(self) -> int:
+        """Apply the migrations that are missing, each once; returns the version it is at now.
 
         Safe to run twice and from two processes: they wait for one another.
 
         Raises:
-            StoreUnavailable: the database could not be changed; the present step was undone.
+            StoreUnavailable: the database could not be changed; what was begun is undone.
         """
         with self.begin() as tx:
             tx.execute(sa.text(_VERSIONS))
-            done = tx.execute(sa.text("SELECT COALESCE(MAX(version), 0) FROM schema_version"))
-            present = int(done.scalar_one())
-            missing = [step for step in _migrations() if step[0] > present]
-            for number, statements in missing:
-                for statement in statements:
-                    tx.execute(sa.text(statement))
-                tx.execute(
-                    sa.text("INSERT INTO schema_version (version) VALUES (:v)"), {"v": number}
-                )
-        return [number for number, _ in missing]
+            version = int(tx.execute(sa.text(_VERSION)).scalar_one())
+            for number, statements in _migrations():
+                if number > version:
+                    for statement in statements:
+                        tx.execute(sa.text(statement))
+                    tx.execute(sa.text("INSERT INTO schema_version VALUES (:v)"), {"v": number})
+                    version = number
+        return version
 
     def close(self) -> None:
         """Give up all connections; the next use opens new ones (needed after a fork)."""
         self._engine.dispose()
 
 
+_VERSION = "SELECT COALESCE(MAX(version), 0) FROM schema_version"
 _VERSIONS = "CREATE TABLE IF NOT EXISTS schema_version (version INTEGER PRIMARY KEY)"
 
 

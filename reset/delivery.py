@@ -80,16 +80,21 @@ class Delivery:
         with self._db.begin() as tx:
             if not outbox.renew(tx, message, now=now):
                 return None
-            if not audit.is_open(tx, message.request):
-                usable, event = [], "request_closed"
-            if not usable:
+            wanted = [a for a in usable if self._is_wanted(tx, message.request, a)]
+            if usable and not wanted:
+                event = "request_closed"
+            if not wanted:
                 outbox.mark_dropped(tx, message)
                 audit.note(tx, message.request, event, now=now)
                 return None
-            opened = [self._link_to(tx, message.request, account, now=now) for account in usable]
-            if message.attempts == 1:
-                audit.note(tx, message.request, event, now=now, accounts=len(usable))
-        return self._letter_with_links(message, usable, opened, now=now)
+            if not links.of_request(tx, message.request):
+                audit.note(tx, message.request, event, now=now, accounts=len(wanted))
+            opened = [self._link_to(tx, message.request, account, now=now) for account in wanted]
+        return self._letter_with_links(message, wanted, opened, now=now)
+
+    def _is_wanted(self, tx: Transaction, request: str, account: Account) -> bool:
+        """Neither denied, nor was the password of *account* set after this request was made."""
+        return audit.is_open(tx, request) and not links.used_since(tx, account.id, request)
 
     def _link_to(self, tx: Transaction, request: str, account: Account, *, now: datetime) -> Link:
         """The link of an earlier attempt while it is as good as a new one: both mails work then."""
@@ -123,7 +128,7 @@ class Delivery:
             facts={
                 "links": urls,
                 "valid_until": now + self._rules.link_lifetime,
-                "number": message.request,
+                "number": audit.spoken(message.request),
                 "deny_url": self._url("no-fui-yo", self._rules.deny_tokens, opened[0], now=now),
             },
         )
@@ -146,7 +151,7 @@ class Delivery:
                 "login": content["login"],
                 "origin": content["origin"],
                 "when": moment(content["when"]),
-                "number": message.request,
+                "number": audit.spoken(message.request),
             },
         )
 

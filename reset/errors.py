@@ -82,7 +82,7 @@ class StoreUnavailable(ResetError):
 
 
 class AccountsUnavailable(ResetError):
-    """The portal's account store did not answer; the password was not changed."""
+    """The portal's account store did not answer; what it did with a change is not known."""
 
 
 class AccountChanged(ResetError):

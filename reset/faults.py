@@ -42,9 +42,7 @@ def register(app: Flask) -> None:
 
 
 def _http(error: HTTPException) -> Answer:
-    status = error.code or 500
-    if status < 400:  # A redirect of the router.
-        return "", status, dict(error.get_headers())
+    status = error.code or 500  # Redirects of the router never come here.
     if status not in _PAGES:
         status = 400 if status < 500 else 500
     headers = {n: v for n, v in error.get_headers() if n in ("Allow", "Retry-After")}

@@ -1,6 +1,7 @@
-"""The use cases: what the service does, told without HTTP, HTML or SMTP.
+"""The use cases of visitors and help desk, told without HTTP, HTML or SMTP.
 
-Every state change is one transaction here; web, worker and command line run the same code.
+Every state change is one transaction here; web, worker and command line run the same code. What
+the worker does with a queued mail stands in `delivery`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from datetime import datetime, timedelta
 
 from reset import audit, captcha, counters, links
 from reset.accounts import Account, AccountBackend
-from reset.address import normalise
+from reset.address import has_address, normalise
 from reset.audit import ResetRequest
 from reset.db import Database, stamp
 from reset.errors import (
@@ -49,7 +50,7 @@ class OpenLink:
 
 
 class Flow:
-    """All use cases over one database and one source of accounts."""
+    """The use cases over one database and one source of accounts."""
 
     def __init__(
         self,
@@ -97,7 +98,7 @@ class Flow:
     # -- The bearer of a link ------------------------------------------------------------------
 
     def open_link(self, token: str, *, now: datetime) -> OpenLink:
-        """The account that *token* may set a password for; changes nothing but the trace.
+        """The account that *token* may set a password for; only notes that it was opened.
 
         Raises:
             LinkError: it cannot be used; its class says why.
@@ -115,7 +116,8 @@ class Flow:
         Raises:
             PasswordRefused: a rule or the portal's store does not take it; the link stays good.
             LinkError, LinkBusy: as in `open_link`.
-            AccountsUnavailable: the store did not answer; the link stays good.
+            AccountsUnavailable: the store did not answer; the link is good again, at once or when
+                the worker has settled the claim.
         """
         opened = self._usable(token, now=now)
         self._refuse_weak(opened, password, now=now)
@@ -124,9 +126,8 @@ class Flow:
                 self._change(opened, password)
             except AccountsUnavailable:
                 # The answer may have been lost on its way: look what is true.
-                if not self._settle(opened.link, now=now):
+                if not self._took(opened, password):
                     raise
-                return
         self._finish(opened.link, opened.account, origin, now=now)
 
     def weaknesses(self, opened: OpenLink, password: str) -> list[str]:
@@ -136,25 +137,29 @@ class Flow:
             return [str(code) for code in codes]
         return ["same_as_present"] if self._accounts.has_password(opened.account, password) else []
 
-    def deny_token_is_good(self, token: str) -> bool:
-        """Whether *token* is from one of our mails and its request is still known."""
-        return self._denied_link(token) is not None
+    def check_denial(self, token: str) -> None:
+        """Whether "no fui yo" can still be said with *token*; changes nothing.
+
+        Raises:
+            LinkUnknown: not one of ours.
+            LinkUsed: too late, a password was already set.
+        """
+        self._deniable(token)
 
     def deny(self, token: str, *, now: datetime) -> None:
         """Close the open requests of the accounts behind *token*: "I did not ask for this".
 
         Raises:
-            LinkUnknown: not one of ours.
+            LinkUnknown, LinkUsed: as in `check_denial`.
         """
-        link = self._denied_link(token)
-        if link is None:
-            raise LinkUnknown
+        theirs = self._deniable(token)
         with self._db.begin() as tx:
-            audit.note(tx, link.request, "denied", now=now)
-            for account in {one.account for one in links.of_request(tx, link.request)}:
+            request = theirs[0].request
+            audit.note(tx, request, "denied", now=now)
+            for account in {link.account for link in theirs}:
                 for closed in links.close_all(tx, account):
                     audit.note(tx, closed, "link_closed", now=now)
-            audit.close_alike(tx, link.request, now=now)
+            audit.close_alike(tx, request, now=now)
 
     # -- Housekeeping --------------------------------------------------------------------------
 
@@ -163,7 +168,10 @@ class Flow:
         with self._db.read() as tx:
             lapsed = links.with_lapsed_claim(tx, now=now)
         for link in lapsed:
-            self._settle(link, now=now)
+            try:
+                self._settle(link, now=now)
+            except AccountsUnavailable:
+                log.warning("claim not settled", extra={"request": link.request})
 
     def purge(self, *, now: datetime) -> int:
         """Delete what is older than the retention; returns how many requests."""
@@ -171,7 +179,8 @@ class Flow:
             # Twice the lifetime: another host's clock may be behind.
             captcha.purge(tx, before=now - 2 * self._captcha.lifetime)
             counters.purge(tx, now=now)
-            return audit.purge(tx, before=now - self._rules.retention)
+            before = now - self._rules.retention
+            return audit.purge(tx, before=before, unless=outbox.WAITING_REQUESTS)
 
     def trace(self, number_or_address: str) -> list[ResetRequest]:
         """The request of that number, or the latest of that address; may be empty."""
@@ -189,7 +198,7 @@ class Flow:
         """Whether requests are stored and a worker attends to the queue."""
         try:
             with self._db.read() as tx:
-                return not outbox.is_unattended(tx, since=now - UNATTENDED)
+                return not outbox.is_due(tx, now=now - UNATTENDED)
         except StoreUnavailable:
             return False
 
@@ -221,13 +230,20 @@ class Flow:
             raise LinkUnknown
         return link, made_at
 
-    def _denied_link(self, token: str) -> Link | None:
+    def _deniable(self, token: str) -> list[Link]:
+        """All links of the request that *token* is from."""
         try:
             payload, _ = self._rules.deny_tokens.read(token)
-        except BadToken:
-            return None
+        except BadToken as error:
+            raise LinkUnknown from error
         with self._db.read() as tx:
-            return links.get(tx, payload.hex())
+            link = links.get(tx, payload.hex())
+            theirs = links.of_request(tx, link.request) if link else []
+        if not theirs:
+            raise LinkUnknown
+        if any(one.state == "used" for one in theirs):
+            raise LinkUsed
+        return theirs
 
     def _refuse_weak(self, opened: OpenLink, password: str, *, now: datetime) -> None:
         codes = self.weaknesses(opened, password)
@@ -248,8 +264,8 @@ class Flow:
             yield
         except AccountChanged as error:
             with self._db.begin() as tx:
-                links.give_back(tx, link)
                 links.close(tx, link)
+                audit.note(tx, link.request, "link_closed", now=now)
             raise LinkReplaced from error
         except PasswordRefused as error:
             with self._db.begin() as tx:
@@ -259,25 +275,43 @@ class Flow:
 
     def _change(self, opened: OpenLink, password: str) -> None:
         """Look once more, now that nobody else can use the link, then write."""
-        if self._accounts.get(opened.account.id) != opened.account:
+        account = self._accounts.get(opened.account.id)
+        if account is None or account.obstacle or account.identity != opened.account.identity:
             raise AccountChanged
         self._accounts.set_password(opened.account, password)
 
-    def _settle(self, link: Link, *, now: datetime) -> bool:
-        """End a claim by what the portal's store says; True if the password was changed."""
-        account = self._accounts.get(link.account)
-        if account is not None and not self._rules.is_unchanged(link, account):
-            self._finish(link, account, link.origin or "", now=now)
+    def _took(self, opened: OpenLink, password: str) -> bool:
+        """Whether *password* was set although the store's answer was lost; else gives back."""
+        account = self._accounts.get(opened.account.id)
+        if account is not None and self._accounts.has_password(account, password):
             return True
         with self._db.begin() as tx:
-            links.give_back(tx, link)
+            links.give_back(tx, opened.link)
         return False
+
+    def _settle(self, link: Link, *, now: datetime) -> None:
+        """End a claim that nobody came back for by what the portal's store says now."""
+        account = self._accounts.get(link.account)
+        with self._db.read() as tx:
+            address = audit.address_of(tx, link.request)
+            wanted = audit.is_open(tx, link.request)
+        changed = account is not None and not self._rules.is_unchanged(link, account)
+        if account is not None and changed and has_address(account.address, address):
+            self._finish(link, account, link.origin or "", now=now)
+            return
+        with self._db.begin() as tx:
+            # An account that moved to another address, or is gone, or a person who said
+            # "no fui yo" meanwhile: the link must not come back to life.
+            if changed or account is None or not wanted:
+                links.close(tx, link)
+            else:
+                links.give_back(tx, link)
 
     def _finish(self, link: Link, account: Account, origin: str, *, now: datetime) -> None:
         """Note a changed password and queue the confirmation, in one transaction."""
         try:
             with self._db.begin() as tx:
-                if not links.use(tx, link):
+                if not links.use(tx, link, now=now):
                     return
                 audit.note(tx, link.request, "password_changed", now=now, origin=origin)
                 content = {
@@ -293,7 +327,6 @@ class Flow:
                 )
                 for other in links.close_all(tx, account.id):
                     audit.note(tx, other, "superseded", now=now)
-                audit.close_alike(tx, link.request, now=now)
         except StoreUnavailable:
             # The password is changed, and that is what the person must hear. The worker finds
             # the claim, compares fingerprints and sends the confirmation.

@@ -98,13 +98,10 @@ class RequestForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF ships no types.
     def refuse_captcha(self) -> None:
         """The letters were wrong, or the challenge was spent: show new ones, keep the e-mail."""
         self.captcha.errors = [texts.text("captcha_refused")]
-        self._show_new_challenge()
+        self.show_new_challenge()
 
-    def renew_captcha(self) -> None:
-        """The person asked for other letters."""
-        self._show_new_challenge()
-
-    def _show_new_challenge(self) -> None:
+    def show_new_challenge(self) -> None:
+        """Forget what was typed for the old letters."""
         self._needs_new_challenge = True
         self.captcha.data = ""
 

@@ -1,4 +1,4 @@
-"""Who may ask how often: Flask-Limiter, with counters in our own database by default.
+"""Who may ask how often: Flask-Limiter, with counters in our own database.
 
 Counters are keyed on what was typed and where it came from, never on what was found.
 """
@@ -62,6 +62,7 @@ class Limits:
 
     def allows_address(self, address: str) -> bool:
         """Count one request for the normalised *address*; False when there were too many."""
+        # The oldest key: adding one must not give everybody a new quota.
         bucket = keyed_hash(self._keys[0], "limit", address)
         return not self._exhausted(self._per_address, "address", bucket)
 

@@ -1,6 +1,6 @@
 """Reset links as the database knows them: what a link stands for and how far it got.
 
-States: open -> claimed (a password is being set) -> used; open or claimed -> closed.
+States: open -> claimed (a password is being set) -> used, closed, or open again; open -> closed.
 Every change names the state it leaves, so that two hosts cannot both make it.
 """
 
@@ -96,24 +96,37 @@ def give_back(tx: Transaction, link: Link) -> bool:
     )
 
 
-def use(tx: Transaction, link: Link) -> bool:
+def use(tx: Transaction, link: Link, *, now: datetime) -> bool:
     """Mark a link whose password was set; True for the one caller who did.
 
     A link given back meanwhile (its claim had run out) is used up all the same.
     """
     return _changed(
         tx,
-        "UPDATE links SET state = 'used', claimed_until = NULL"
+        "UPDATE links SET state = 'used', claimed_until = NULL, used_at = :now"
         " WHERE id = :id AND state IN ('claimed', 'open')",
         id=link.id,
+        now=stamp(now),
     )
 
 
 def close(tx: Transaction, link: Link) -> bool:
-    """Close one open link for good."""
+    """End a claim by closing its link for good."""
     return _changed(
-        tx, "UPDATE links SET state = 'closed' WHERE id = :id AND state = 'open'", id=link.id
+        tx, "UPDATE links SET state = 'closed' WHERE id = :id AND state = 'claimed'", id=link.id
     )
+
+
+def used_since(tx: Transaction, account: str, request: str) -> bool:
+    """Whether a password of *account* was set after *request* was made."""
+    found = tx.execute(
+        sa.text(
+            "SELECT 1 FROM links JOIN requests ON requests.number = :request"
+            " WHERE links.account = :account AND links.used_at > requests.created_at LIMIT 1"
+        ),
+        {"account": account, "request": request},
+    )
+    return found.scalar() is not None
 
 
 def close_all(tx: Transaction, account: str) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, cast
+from zoneinfo import ZoneInfo
 
 from flask import current_app
 
@@ -21,7 +22,7 @@ from reset.worker import Worker
 
 @dataclass(frozen=True)
 class Service:
-    """What the doors (views, commands) need; ``clock`` tells the time in UTC."""
+    """What the doors (views, worker, commands) need; ``clock`` tells the time in UTC."""
 
     clock: Callable[[], datetime]
     database: Database
@@ -32,6 +33,7 @@ class Service:
     brand: Brand
     profile: Profile
     public_url: str
+    timezone: ZoneInfo
     link_lifetime: timedelta
     captcha_length: int
     make_worker: Callable[[], Worker]

@@ -13,7 +13,8 @@ from zoneinfo import ZoneInfo
 import limits
 import sqlalchemy as sa
 
-from reset.errors import ConfigurationError
+from reset.address import normalise
+from reset.errors import ConfigurationError, InvalidAddress
 
 PREFIX = "RESET_"
 SECRETS = frozenset({"SECRET_KEYS", "DATABASE_URL", "ACCOUNTS_URL", "MAIL_PASSWORD"})
@@ -56,6 +57,9 @@ class Values:
             if value:
                 self.fault(name, f"set either this or {PREFIX}{name}_FILE, not both")
             value = self._file(name, Path(file))
+        if "${" in value:
+            # Programs that read `.env` put something else in its place, and not all the same.
+            self.fault(name, "must not contain ${" + (" here: use a file" * (name in SECRETS)))
         return value or default
 
     def required(self, name: str) -> str:
@@ -117,12 +121,19 @@ class Values:
             return default
         return value.lower()
 
+    def address(self, name: str) -> str:
+        """One e-mail address that a mail can be sent to, or nothing."""
+        value = self.text(name)
+        if value and not _is_address(value):
+            self.fault(name, "must be one address such as ayuda@example.com")
+        return value
+
     def sender(self, name: str) -> str:
         """An address with or without a name, the name quoted: it may hold a comma."""
         value = self.required(name)
         match = re.fullmatch(r"(?:\"?([^<>\"]*?)\"?\s*<([^<>\s]+)>)|([^<>\s]+)", value)
         shown, address = (match[1] or "", match[2] or match[3]) if match else ("", "")
-        if value and not re.fullmatch(r"[^@,;]+@[^@,;]+", address):
+        if value and not _is_address(address):
             self.fault(name, 'must be an address such as "Hanna <no-responder@example.com>"')
         return f'"{shown.strip()}" <{address}>' if shown.strip() else address
 
@@ -163,7 +174,7 @@ class Values:
         value = self.text(name, default)
         if not value:
             self.fault(name, "is missing")
-        elif not value.startswith("sqlite:///") or not _parses(value):
+        elif not value.startswith("sqlite:///") or not _names_file(value):
             self.fault(name, "must be a SQLite address such as sqlite:////var/lib/portal.sqlite")
         return value
 
@@ -197,6 +208,14 @@ def _duration(text: str) -> timedelta | None:
     return timedelta(seconds=int(match[1]) * _SECONDS[match[2]]) if match else None
 
 
+def _is_address(value: str) -> bool:
+    try:
+        normalise(value)
+    except InvalidAddress:
+        return False
+    return True
+
+
 def _is_web_address(value: str) -> bool:
     try:
         parts = urlsplit(value)
@@ -205,9 +224,8 @@ def _is_web_address(value: str) -> bool:
         return False
 
 
-def _parses(url: str) -> bool:
+def _names_file(url: str) -> bool:
     try:
-        sa.make_url(url)
+        return sa.make_url(url).database not in (None, "", ":memory:")
     except sa.exc.ArgumentError:
         return False
-    return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import timedelta
 
 from flask import Blueprint, Response, abort, redirect, render_template, request, url_for
@@ -35,8 +36,7 @@ def submit_request() -> str | AnyResponse:
     _accept_form("request", "email", "captcha", "challenge")
     form = RequestForm()
     if form.refresh.data:
-        form.renew_captcha()
-        return _request_page(form, notice=texts.text("captcha_fresh"))
+        return _refreshed(form)
     if not form.validate():
         return _request_page(form)
     try:
@@ -119,8 +119,7 @@ def done() -> str:
 def ask_denial(token: str) -> str:
     """Asks once; scanners that follow the link change nothing."""
     service().limits.count_client("link")
-    if not service().flow.deny_token_is_good(token):
-        raise LinkUnknown
+    service().flow.check_denial(token)
     return render_template("reset/deny.html", token=token, action=url_for(".deny"))
 
 
@@ -186,6 +185,14 @@ def _request_page(form: RequestForm, notice: str = "") -> str:
         captcha_words=words,
         notice=notice,
     )
+
+
+def _refreshed(form: RequestForm) -> str:
+    """Other letters; the ones before are spent, so that they are right for nobody any more."""
+    with suppress(CaptchaRefused):
+        service().flow.check_captcha(form.challenge.data, "", now=service().clock())
+    form.show_new_challenge()
+    return _request_page(form, notice=texts.text("captcha_fresh"))
 
 
 def _password_page(form: PasswordForm, token: str, opened: OpenLink) -> str:

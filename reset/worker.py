@@ -81,14 +81,14 @@ class Worker:
         return len(messages)
 
     def housekeeping(self) -> None:
-        """Settle abandoned claims, mark what is overdue, purge by retention."""
+        """Mark what is overdue, purge by retention, settle abandoned claims."""
         now = self._clock()
-        self._flow.settle_claims(now=now)
         self._delivery.mark_overdue(now=now)
         if now >= self._next_purge:
             self._next_purge = now + PURGE_EVERY
             purged = self._flow.purge(now=now)
             log.info("purged", extra={"requests": purged})
+        self._flow.settle_claims(now=now)
 
     def _deliver(self, message: Message) -> MailDeferred | None:
         """One attempt at one message; returns the failure if the server is down for all."""

@@ -24,6 +24,8 @@ import config
 from app import create_app
 from config import Settings
 from demo import accounts as demo_accounts
+from reset.accounts import AccountBackend
+from reset.accounts.sql import Columns
 from reset.captcha import answer
 from reset.errors import MailDeferred, MailRefused
 from reset.mail.sender import Sender
@@ -55,6 +57,18 @@ ENVIRON = {
     "RESET_SUPPORT_PHONE": "(605) 371 4545",
     "RESET_SUPPORT_EMAIL": "ayuda@example.com",
 }
+
+
+COLUMNS = Columns(
+    table="usuarios",
+    id="id",
+    email="correo",
+    password="clave",
+    login="usuario",
+    name="nombre",
+    active="activo",
+    personal=("telefono", "documento", "nacimiento"),
+)
 
 
 class Clock:
@@ -232,11 +246,12 @@ def settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def make_app(settings: Settings, portal: Portal, clock: Clock) -> Iterator[Callable[..., Flask]]:
-    """create_app over the test's portal; keyword arguments change single settings."""
+    """create_app over the test's portal or *accounts*; keywords change single settings."""
     made: list[Flask] = []
 
-    def make(**changes: Any) -> Flask:
-        made.append(create_app(replace(settings, **changes), clock=clock))
+    def make(accounts: AccountBackend | None = None, **changes: Any) -> Flask:
+        changed = replace(settings, **changes)
+        made.append(create_app(changed, accounts=accounts, clock=clock))
         return made[-1]
 
     yield make

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,18 +18,8 @@ from reset.accounts import Account, AccountBackend, hashes
 from reset.accounts.memory import MemoryAccounts
 from reset.accounts.sql import Columns, SqlAccounts
 from reset.errors import AccountChanged, AccountsUnavailable, PasswordRefused
-from tests.conftest import ADDRESS, NEW_PASSWORD, OLD_PASSWORD, Portal, hash_bcrypt
+from tests.conftest import ADDRESS, COLUMNS, NEW_PASSWORD, OLD_PASSWORD, Portal, hash_bcrypt
 
-COLUMNS = Columns(
-    table="usuarios",
-    id="id",
-    email="correo",
-    password="clave",
-    login="usuario",
-    name="nombre",
-    active="activo",
-    personal=("telefono", "documento", "nacimiento"),
-)
 HASHES = {
     "bcrypt of PHP": hash_bcrypt(OLD_PASSWORD),
     "bcrypt": bcrypt.hashpw(OLD_PASSWORD.encode(), bcrypt.gensalt(5)).decode(),
@@ -87,6 +77,28 @@ def test_published_vectors(stored: str, password: str) -> None:
     """Hashes that others computed are verified."""
     assert hashes.verify(password, stored)
     assert not hashes.verify(password + " ", stored)
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        "$argon2id$v=19$m=8,t=1,p=1$YWJj$!!!",
+        "$2y$99$" + "a" * 53,
+        "pbkdf2:sha99:10$salt$abc",
+        "scrypt:3:1:1$salt$abc",
+        "pbkdf2_sha256$10$salt$abc",
+    ],
+)
+def test_broken_hash_is_nobodys_password(
+    accounts: SqlAccounts, portal: Portal, stored: str
+) -> None:
+    """It looks like a hash and is none: no crash, neither when verified nor when replaced."""
+    portal.add(clave=stored)
+    (account,) = accounts.find_by_address(ADDRESS)
+    assert not accounts.has_password(account, "x")
+    if account.obstacle is None:
+        with suppress(PasswordRefused):
+            accounts.set_password(account, NEW_PASSWORD)
 
 
 @pytest.mark.parametrize(
@@ -165,9 +177,10 @@ def test_what_counts_as_active(
 
 
 def test_personal_data_is_read_for_the_rules(accounts: SqlAccounts, portal: Portal) -> None:
-    """Name, login, address and the configured columns; a NULL is empty."""
-    portal.add()
+    """Name, login, address and the configured columns, none of which shows in a repr."""
+    portal.add(nombre="")
     (account,) = accounts.find_by_address(ADDRESS)
+    assert account.name == ""
     assert "52418637" in account.personal
     assert "52418637" not in repr(account)
     assert account.credential not in repr(account)
@@ -201,7 +214,6 @@ def test_store_that_fails_says_so(portal: Portal, fault: str) -> None:
             db.execute("BEGIN EXCLUSIVE")
         if fault == "missing file":
             portal.path.unlink()
-        accounts._engine.dispose()
         with pytest.raises(AccountsUnavailable):
             accounts.find_by_address(ADDRESS)
     assert portal.path.exists() is (fault != "missing file")
@@ -241,4 +253,4 @@ def test_demo_portal_reads_what_we_write() -> None:
     """The demo's log-in, which shares no code with the service, accepts every scheme."""
     for scheme, sample in HASHES.items():
         if scheme != "werkzeug pbkdf2":
-            assert portal_code.check(NEW_PASSWORD, hashes.renew(NEW_PASSWORD, sample))
+            assert portal_code.check(NEW_PASSWORD, hashes.renew(NEW_PASSWORD, sample, "auto"))

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from reset.captcha import ALPHABET, Captcha, answer, nonce
+from reset.captcha import ALPHABET, Captcha, answer
 from reset.db import Database
 from reset.errors import BadToken, CaptchaRefused
-from tests.conftest import KEY, START, Visitor
+from tests.conftest import KEY, START, Visitor, hidden
 
 
 @pytest.fixture
@@ -107,7 +107,7 @@ def test_challenge_does_not_hold_the_answer(captcha: Captcha) -> None:
 def test_page_and_picture_hold_no_answer(visitor: Visitor) -> None:
     """No alt text, address, header or metadata tells the letters, and no cookie is set."""
     page = visitor.client.get("/")
-    challenge = visitor.challenge()
+    challenge = hidden(page.text, "challenge")
     letters = answer(challenge, [KEY])
     picture = visitor.client.get(f"/captcha/{challenge}.png")
     assert picture.mimetype == "image/png"
@@ -125,10 +125,11 @@ def test_right_answer_counts_once(captcha: Captcha, database: Database) -> None:
             is_right(captcha, database, spelling, letters)
 
 
-def test_nonce_is_unique(captcha: Captcha) -> None:
-    """Two challenges of one second are two."""
-    nonces = {nonce(captcha.issue(now=START), [KEY]) for _ in range(100)}
-    assert len(nonces) == 100
+def test_challenges_are_unique(captcha: Captcha) -> None:
+    """Two challenges of one second are two, with other letters."""
+    challenges = [captcha.issue(now=START) for _ in range(100)]
+    assert len(set(challenges)) == 100
+    assert len({answer(challenge, [KEY]) for challenge in challenges}) == 100
 
 
 def test_challenge_of_another_key_is_refused(captcha: Captcha, database: Database) -> None:

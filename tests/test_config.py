@@ -54,7 +54,8 @@ def test_good_settings_have_no_fault(tmp_path: Path) -> None:
         ("PUBLIC_URL", "https://[clave"),
         ("DATABASE_URL", "file.sqlite"),
         ("ACCOUNTS_URL", ""),
-        ("ACCOUNTS_URL", "sqlite:///"[:-1]),
+        ("ACCOUNTS_URL", "sqlite://"),
+        ("ACCOUNTS_URL", "sqlite:///:memory:"),
         ("ACCOUNTS_TABLE", ""),
         ("ACCOUNTS_EMAIL", ""),
         ("ACCOUNTS_PASSWORD", ""),
@@ -64,6 +65,11 @@ def test_good_settings_have_no_fault(tmp_path: Path) -> None:
         ("MAIL_USE_TLS", "perhaps"),
         ("MAIL_DEFAULT_SENDER", ""),
         ("MAIL_DEFAULT_SENDER", "nobody"),
+        ("MAIL_DEFAULT_SENDER", "josé@example.com"),
+        ("MAIL_DEFAULT_SENDER", "a..b@example.com"),
+        ("MAIL_PASSWORD", "abc${HOME}def"),
+        ("SUPPORT_EMAIL", "ayuda"),
+        ("SUPPORT_EMAIL", "ayuda@example.com, otra@example.com"),
         ("MAIL_TIMEOUT", "15"),
         ("MAIL_TIMEOUT", "1h"),
         ("MAIL_RETRY_FIRST", "0s"),
@@ -129,6 +135,7 @@ def test_env_file_is_read_and_must_be_private(tmp_path: Path) -> None:
     settings = config.load({**GOOD, "RESET_MAIL_PORT": "26"}, tmp_path)
     assert settings.link_lifetime == timedelta(hours=1)
     assert settings.mail.port == 26
+    assert config.load({**GOOD, "FLASK_SKIP_DOTENV": "1"}, tmp_path).link_lifetime.seconds == 43200
     file.chmod(0o644)
     with pytest.raises(ConfigurationError, match="chmod"):
         config.load(GOOD, tmp_path)
@@ -172,7 +179,7 @@ def test_example_is_good_once_it_has_a_key(tmp_path: Path) -> None:
 def test_faulty_start_is_a_list_without_a_traceback(command: str) -> None:
     """Command and web server end, with the faults, one a line; neither tries for ever."""
     arguments = [sys.executable, "-m", *command.split()]
-    environ = {"RESET_SECRET_KEYS": "dev", "PATH": ""}
+    environ = {"RESET_SECRET_KEYS": "dev", "FLASK_SKIP_DOTENV": "1", "PATH": ""}
     done = subprocess.run(
         arguments, env=environ, cwd=ROOT, capture_output=True, text=True, timeout=30
     )

@@ -43,15 +43,17 @@ def test_commits_are_durable(database: Database) -> None:
 def test_migrating_twice_and_at_once_is_harmless(tmp_path: Path) -> None:
     """Several hosts may start together; each step is applied by one of them."""
     url = f"sqlite:///{tmp_path}/reset.sqlite"
-    applied: list[int] = []
+    versions: list[int] = []
     threads = [
-        threading.Thread(target=lambda: applied.extend(Database(url).migrate())) for _ in range(4)
+        threading.Thread(target=lambda: versions.append(Database(url).migrate())) for _ in range(4)
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert applied == [1]
+    assert versions == [1, 1, 1, 1]
+    with Database(url).read() as tx:
+        assert tx.exec_driver_sql("SELECT version FROM schema_version").fetchall() == [(1,)]
 
 
 def test_reading_before_writing_never_fails_as_locked(database: Database) -> None:
@@ -93,9 +95,14 @@ def test_error_names_no_value(database: Database) -> None:
     assert str(raised.value) == "OperationalError"
 
 
-def test_store_that_is_down_answers_all_alike(
-    visitor: Visitor, ana: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_place_that_cannot_be_written_is_unavailable(tmp_path: Path) -> None:
+    """A file where a folder should be is a store that is down, no crash."""
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreUnavailable):
+        Database(f"sqlite:///{tmp_path}/file/reset.sqlite").migrate()
+
+
+def test_store_that_is_down_answers_all_alike(visitor: Visitor, ana: int) -> None:
     """A database that cannot write is 503 for everybody, and what was not stored is not claimed."""
     challenges = [visitor.challenge(), visitor.challenge()]
     with visitor.parts.database.begin() as tx:

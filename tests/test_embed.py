@@ -22,7 +22,9 @@ def answers(visitor: Visitor, ana: int) -> dict[str, TestResponse]:
     sent = visitor.ask()
     return {
         "form": client.get("/"),
-        "form with errors": client.post("/", data=dict.fromkeys(("email", "captcha", "challenge"))),
+        "form with errors": client.post(
+            "/", data=dict.fromkeys(("email", "captcha", "challenge"), "")
+        ),
         "malformed": client.post("/"),
         "accepted": sent,
         "sent": client.get(sent.location),

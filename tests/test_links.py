@@ -12,11 +12,15 @@ from flask import Flask
 
 import config
 from reset import links
+from reset.accounts import Account
+from reset.accounts.memory import MemoryAccounts
+from reset.accounts.sql import SqlAccounts
 from reset.errors import AccountsUnavailable, ConfigurationError, StoreUnavailable
 from reset.flow import CLAIM
 from reset.tokens import Tokens
 from tests.conftest import (
     ADDRESS,
+    COLUMNS,
     ENVIRON,
     KEY,
     NEW_PASSWORD,
@@ -206,7 +210,10 @@ def test_link_dies_with_what_it_was_made_for(
 
 def test_using_one_link_ends_the_others(visitor: Visitor, ana: int) -> None:
     """Every mailed link works until one of the account is used."""
-    mailed = [visitor.link() for _ in range(3)]
+    mailed = []
+    for _ in range(3):
+        visitor.clock.advance(seconds=1)
+        mailed.append(visitor.link())
     visitor.set_password(mailed[0])
     answers = [visitor.client.get(link) for link in mailed]
     assert visitor.trace()[-1] == "superseded"
@@ -230,6 +237,7 @@ def test_request_that_waits_dies_with_a_change(visitor: Visitor, ana: int) -> No
     """What was asked for before a change, and not mailed yet, is not mailed after it."""
     link = visitor.link()
     visitor.ask()
+    visitor.clock.advance(seconds=1)
     visitor.set_password(link)
     visitor.run_worker()
     assert [mail.subject for mail in visitor.mails()] == [
@@ -260,11 +268,10 @@ def test_no_byte_of_a_token_can_be_changed(visitor: Visitor, ana: int) -> None:
         visitor.clock.advance(seconds=3)
 
 
-def test_link_of_another_deployment_is_unknown(
-    visitor: Visitor, make_app: Callable[..., Flask], ana: int
-) -> None:
+def test_link_of_another_deployment_is_unknown(visitor: Visitor, ana: int) -> None:
     """The same key under another public address makes no link for this one."""
-    token = Tokens([KEY], "link", "https://otra.example").make(b"0" * 16, now=visitor.clock())
+    payload, _ = Tokens([KEY], "link", "http://localhost:5000").read(visitor.link()[7:])
+    token = Tokens([KEY], "link", "https://otra.example").make(payload, now=visitor.clock())
     assert "No reconocemos" in visitor.client.get(f"/nueva/{token}").text
 
 
@@ -340,9 +347,7 @@ def test_link_is_claimed_by_one(visitor: Visitor, clock: Clock, ana: int) -> Non
     assert claims == [True, False]
 
 
-def test_store_that_is_down_keeps_the_link(
-    visitor: Visitor, portal: Portal, ana: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_store_that_is_down_keeps_the_link(visitor: Visitor, portal: Portal, ana: int) -> None:
     """The page says that it could not be done now; later the same link works."""
     link = visitor.link()
     portal.path.rename(portal.path.with_suffix(".away"))
@@ -351,49 +356,129 @@ def test_store_that_is_down_keeps_the_link(
     assert visitor.set_password(link).status_code == 303
 
 
+class Unreliable(SqlAccounts):
+    """The portal's table behind a line that breaks: ``before`` or ``after`` the change."""
+
+    def __init__(self, portal: Portal, failure: BaseException) -> None:
+        super().__init__(f"sqlite:///{portal.path}", COLUMNS)
+        self.before: list[Callable[[], object]] = []
+        self.failure: BaseException | None = failure
+        self.changes = True
+
+    def set_password(self, account: Account, new_password: str) -> None:
+        for act in self.before:
+            act()
+        if self.changes:
+            super().set_password(account, new_password)
+        if self.failure is not None:
+            raise self.failure
+
+
 def test_lost_answer_of_the_store_is_settled_by_looking(
-    visitor: Visitor, portal: Portal, ana: int, monkeypatch: pytest.MonkeyPatch
+    make_app: Callable[..., Flask],
+    make_visitor: Callable[[Flask], Visitor],
+    portal: Portal,
+    ana: int,
 ) -> None:
     """If the store changed the password but its answer was lost, the person hears the truth."""
-    link = visitor.link()
-    backend = visitor.parts.flow._accounts
-    change = backend.set_password
-
-    def lose_the_answer(*args: object) -> None:
-        change(*args)  # type: ignore[arg-type]
-        raise AccountsUnavailable
-
-    monkeypatch.setattr(backend, "set_password", lose_the_answer)
-    assert visitor.set_password(link).status_code == 303
+    visitor = make_visitor(make_app(accounts=Unreliable(portal, AccountsUnavailable())))
+    assert visitor.set_password(visitor.link()).status_code == 303
     visitor.run_worker()
     assert len(visitor.mails()) == 2
+    assert portal.lets_in(ana, NEW_PASSWORD)
 
 
-@pytest.mark.parametrize("changed", [True, False])
-def test_crash_in_the_middle_is_settled_by_the_worker(
-    visitor: Visitor, clock: Clock, ana: int, monkeypatch: pytest.MonkeyPatch, changed: bool
+def test_change_of_somebody_elses_is_no_success(
+    make_app: Callable[..., Flask],
+    make_visitor: Callable[[Flask], Visitor],
+    portal: Portal,
+    ana: int,
 ) -> None:
-    """Changed means one confirmation, unchanged means that the link still works."""
+    """The store failed while the portal itself changed the password: ours is not "actualizada"."""
+    accounts = Unreliable(portal, AccountsUnavailable())
+    accounts.changes = False
+    accounts.before = [lambda: portal.set(ana, clave=hash_bcrypt("Portal-Hizo-Esta-9"))]
+    visitor = make_visitor(make_app(accounts=accounts))
+    assert visitor.set_password(visitor.link()).status_code == 503
+    visitor.run_worker()
+    assert len(visitor.mails()) == 1
+
+
+@pytest.mark.parametrize(
+    ("changed", "meanwhile", "mails", "status"),
+    [
+        (True, "", 2, 410),
+        (False, "", 1, 200),
+        (False, "address", 1, 410),
+        (False, "denied", 1, 410),
+    ],
+)
+def test_crash_in_the_middle_is_settled_by_the_worker(
+    make_app: Callable[..., Flask],
+    make_visitor: Callable[[Flask], Visitor],
+    portal: Portal,
+    clock: Clock,
+    ana: int,
+    changed: bool,
+    meanwhile: str,
+    mails: int,
+    status: int,
+) -> None:
+    """Changed means one confirmation; unchanged means that the link works, if nobody ended it."""
+    accounts = Unreliable(portal, KeyboardInterrupt())
+    accounts.changes = changed
+    visitor = make_visitor(make_app(accounts=accounts))
     link = visitor.link()
-    backend = visitor.parts.flow._accounts
-    change = backend.set_password
-
-    def crash(*args: object) -> None:
-        if changed:
-            change(*args)  # type: ignore[arg-type]
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(backend, "set_password", crash)
     with pytest.raises(KeyboardInterrupt):
         visitor.set_password(link)
-    monkeypatch.undo()
-    visitor.run_worker()
+    accounts.failure = None
     assert visitor.client.get(link).status_code == 503
+    if meanwhile == "address":
+        portal.set(ana, correo="otra@example.com")
+    if meanwhile == "denied":
+        token = links_in(visitor.mails()[0], "no-fui-yo")[0].rpartition("/")[2]
+        visitor.client.post("/no-fui-yo", data={"token": token})
     clock.advance(seconds=CLAIM.total_seconds() + 1)
     visitor.run_worker()
     visitor.run_worker()
-    assert len(visitor.mails()) == (2 if changed else 1)
-    assert visitor.client.get(link).status_code == (410 if changed else 200)
+    assert len(visitor.sender.sent) == mails
+    assert visitor.client.get(link).status_code == status
+
+
+def test_portal_that_is_down_holds_up_no_housekeeping(
+    make_app: Callable[..., Flask],
+    make_visitor: Callable[[Flask], Visitor],
+    portal: Portal,
+    clock: Clock,
+    ana: int,
+) -> None:
+    """A claim that cannot be settled yet does not keep old requests from being purged."""
+    visitor = make_visitor(make_app(accounts=Unreliable(portal, KeyboardInterrupt())))
+    link = visitor.link()
+    with pytest.raises(KeyboardInterrupt):
+        visitor.set_password(link)
+    clock.advance(days=91)
+    portal.path.unlink()
+    visitor.run_worker()
+    assert visitor.parts.flow.trace(ADDRESS) == []
+
+
+def test_other_data_may_change_meanwhile(visitor: Visitor, portal: Portal, ana: int) -> None:
+    """A new telephone number does not end a link."""
+    link = visitor.link()
+    portal.set(ana, telefono="3009999999", nombre="Ana M. Pérez")
+    assert visitor.set_password(link).status_code == 303
+
+
+def test_any_backend_serves(
+    make_app: Callable[..., Flask], make_visitor: Callable[[Flask], Visitor]
+) -> None:
+    """The whole job over another source of accounts."""
+    ana = Account(id="1", login="ana", address=ADDRESS, credential=OLD_PASSWORD)
+    accounts = MemoryAccounts([ana])
+    visitor = make_visitor(make_app(accounts=accounts))
+    assert visitor.set_password(visitor.link()).status_code == 303
+    assert accounts.accounts["1"].credential == NEW_PASSWORD
 
 
 def test_change_that_cannot_be_noted_is_a_success(
@@ -402,7 +487,7 @@ def test_change_that_cannot_be_noted_is_a_success(
     """The store confirmed, so the page says so; the confirmation follows when we can write."""
     link = visitor.link()
 
-    def fail(*_: object) -> bool:
+    def fail(*_: object, **__: object) -> bool:
         raise StoreUnavailable
 
     with monkeypatch.context() as patch:
@@ -451,6 +536,34 @@ def test_denial_stops_mails_that_wait(visitor: Visitor, ana: int) -> None:
     visitor.client.post("/no-fui-yo", data={"token": token})
     visitor.run_worker()
     assert len(visitor.mails()) == 1
+
+
+def test_denial_comes_too_late_for_a_used_link(visitor: Visitor, ana: int) -> None:
+    """Nobody is told that the password is unchanged when it was changed."""
+    link = visitor.link()
+    deny = links_in(visitor.mails()[0], "no-fui-yo")[0]
+    visitor.set_password(link)
+    for answer in (
+        visitor.client.get(deny),
+        visitor.client.post("/no-fui-yo", data={"token": deny.rpartition("/")[2]}),
+    ):
+        assert answer.status_code == 410
+        assert "ya se usó" in answer.text
+
+
+def test_shared_mailbox_keeps_the_other_ones_request(visitor: Visitor, portal: Portal) -> None:
+    """One person's new password does not drop what the other one on the mailbox asked for."""
+    portal.add("ana.perez")
+    portal.add("beto.perez", nombre="Beto")
+    link = visitor.link()
+    visitor.clock.advance(seconds=1)
+    visitor.ask()
+    visitor.clock.advance(seconds=1)
+    visitor.set_password(link)
+    visitor.run_worker()
+    waiting = next(m for m in visitor.mails()[1:] if m.subject.startswith("Restablecimiento"))
+    assert len(links_in(waiting)) == 1
+    assert "beto.perez" in str(waiting.body)
 
 
 def test_denial_needs_a_genuine_token(visitor: Visitor, ana: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Callable
 from typing import Any
@@ -247,7 +248,6 @@ def test_last_good_second_of_a_challenge(visitor: Visitor, clock: Clock) -> None
 @pytest.mark.parametrize("challenge", ["x", "a.b.c", "ñ", "=" * 300, "None", "."])
 def test_forged_challenge_is_refused(visitor: Visitor, challenge: str) -> None:
     """What we did not sign is answered with a fresh captcha."""
-    response = visitor.ask(challenge=visitor.challenge(), captcha="")
     response = visitor.client.post(
         "/", data={"email": ADDRESS, "captcha": "aaaaaaaa", "challenge": challenge}
     )
@@ -271,6 +271,13 @@ def test_refresh_keeps_the_address(visitor: Visitor) -> None:
     assert hidden(response.text, "challenge") != challenge
     assert f'value="{ADDRESS}"' in response.text
     assert "error" not in response.text
+
+
+def test_refreshed_letters_are_void(visitor: Visitor) -> None:
+    """After Refrescar the letters before are wrong, even if they were right."""
+    challenge = visitor.challenge()
+    visitor.ask(challenge=challenge, refresh="1")
+    assert visitor.ask(challenge=challenge).status_code == 200
 
 
 def test_refresh_is_not_the_first_button(visitor: Visitor) -> None:
@@ -313,7 +320,7 @@ def test_json_is_malformed(visitor: Visitor, body: str) -> None:
 def test_file_part_is_malformed(visitor: Visitor) -> None:
     """A file in the place of a field is no address."""
     challenge = visitor.challenge()
-    data = {"email": (__import__("io").BytesIO(b"x"), "x.txt"), "captcha": "a"}
+    data = {"email": (io.BytesIO(b"x"), "x.txt"), "captcha": "a"}
     response = visitor.client.post("/", data=data | {"challenge": challenge})
     assert response.status_code == 400
 
@@ -336,7 +343,7 @@ def test_other_methods_are_refused(visitor: Visitor, method: str) -> None:
     assert visitor.client.open("/", method=method).status_code == 405
 
 
-def test_wrong_key_of_a_rotation_still_reads(make_app: Callable[..., Flask]) -> None:
+def test_open_form_survives_a_rotation(make_app: Callable[..., Flask]) -> None:
     """After a key is added, an open form goes on working."""
     before = make_app().test_client()
     challenge = hidden(before.get("/").text, "challenge")

@@ -83,7 +83,7 @@ def test_origin_is_coarse(address: str, agent: str, words: str) -> None:
 )
 def test_brand_colours_can_be_read(color: str) -> None:
     """Whatever colour is set, text in it and on it has a contrast of 4.5 to 1."""
-    brand = Brand("X", "", color, None, None, None, "", "")
+    brand = Brand("X", "", None, color, "", "", "")
     assert contrast(brand.on_color, color) >= READABLE
     for page in (LIGHT_PAGE, DARK_PAGE):
         assert contrast(readable(color, page), page) >= READABLE
@@ -120,7 +120,7 @@ def test_numbers_count_nothing() -> None:
     assert audit.spoken(numbers[0]).count("-") == 2
 
 
-def test_unknown_page_number_is_not_found() -> None:
+def test_code_without_a_sentence_is_an_error() -> None:
     """Only codes that have a sentence are told."""
     with pytest.raises(KeyError):
         texts.text("no_such_code")

@@ -207,6 +207,22 @@ def test_trace_tells_the_story(visitor: Visitor, ana: int) -> None:
     ]
 
 
+def test_account_is_noted_when_it_is_found(
+    visitor: Visitor, portal: Portal, clock: Clock, ana: int
+) -> None:
+    """Also if the first attempt could not look anybody up; and only once."""
+    away = portal.path.with_suffix(".away")
+    visitor.ask()
+    portal.path.rename(away)
+    visitor.run_worker()
+    away.rename(portal.path)
+    visitor.sender.failures = [GREYLISTED]
+    for _ in range(3):
+        clock.advance(minutes=4)
+        visitor.run_worker()
+    assert visitor.trace().count("account_found") == 1
+
+
 def test_old_requests_are_purged(visitor: Visitor, clock: Clock, ana: int) -> None:
     """After the retention, nothing is left of a request; what still waits is kept."""
     visitor.link()
@@ -244,3 +260,7 @@ def test_readiness_asks_for_an_attended_queue(visitor: Visitor, clock: Clock, an
     assert visitor.client.get("/readyz").status_code == 503
     visitor.run_worker()
     assert visitor.client.get("/readyz").status_code == 200
+    visitor.ask()
+    visitor.parts.delivery.claim(limit=5, now=clock())
+    clock.advance(minutes=11)
+    assert visitor.client.get("/readyz").status_code == 503

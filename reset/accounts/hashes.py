@@ -102,9 +102,11 @@ SCHEMES: dict[str, Scheme] = {
     "django_pbkdf2_sha256": DjangoPbkdf2(),
 }
 _FORMATS = {
-    "bcrypt": re.compile(r"\$2[aby]\$\d\d\$[./A-Za-z0-9]{53}"),
+    "bcrypt": re.compile(r"\$2[aby]\$(0[4-9]|[12]\d|3[01])\$[./A-Za-z0-9]{53}"),
     "argon2": re.compile(r"\$argon2(id|i|d)\$v=\d+\$m=\d+,t=\d+,p=\d+\$[^$]+\$[^$]+"),
-    "werkzeug": re.compile(r"(scrypt:\d+:\d+:\d+|pbkdf2:sha\d+:\d+)\$[^$]+\$[0-9a-f]+"),
+    "werkzeug": re.compile(
+        r"(scrypt:\d+:\d+:\d+|pbkdf2:sha(1|224|256|384|512):\d+)\$[^$]+\$[0-9a-f]+"
+    ),
     "django_pbkdf2_sha256": re.compile(r"pbkdf2_sha256\$\d+\$[^$]+\$[A-Za-z0-9+/=]+"),
 }
 
@@ -120,17 +122,22 @@ def verify(password: str, stored: str) -> bool:
     if name is None:
         return False
     with _slots:
-        return SCHEMES[name].verify(password, stored)
+        try:
+            return SCHEMES[name].verify(password, stored)
+        except (ValueError, argon2.exceptions.Argon2Error):
+            return False  # It looks like a hash and is none: nobody's password fits.
 
 
-def renew(password: str, stored: str, fallback: str = "auto") -> str:
+def renew(password: str, stored: str, fallback: str) -> str:
     """A hash of *password* like *stored*; of the scheme *fallback* where that has no format.
 
     Raises:
         PasswordRefused: the scheme cannot hold this password without loss.
     """
     name = scheme_of(stored)
+    scheme = SCHEMES[name or fallback]
     with _slots:
-        if name is not None:
-            return SCHEMES[name].renew(password, stored)
-        return SCHEMES[fallback].renew(password, SCHEMES[fallback].sample)
+        try:
+            return scheme.renew(password, stored if name else scheme.sample)
+        except (ValueError, argon2.exceptions.Argon2Error) as error:
+            raise PasswordRefused(["refused_by_portal"]) from error

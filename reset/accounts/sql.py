@@ -123,7 +123,7 @@ def _existing(url: str) -> sa.URL:
     """*url*, opened in a way that never creates the portal's file where it is missing."""
     parsed = sa.make_url(url)
     path = quote(parsed.database or "")
-    return parsed.set(database=f"file:{path}", query={"mode": "rw", "uri": "true"})
+    return parsed.set(database=f"file:{path}").update_query_dict({"mode": "rw", "uri": "true"})
 
 
 def _described(columns: Columns) -> sa.TableClause:

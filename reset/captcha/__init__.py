@@ -1,7 +1,7 @@
 """The captcha: a signed random challenge whose letters follow from the secret key.
 
 Issuing one stores nothing, any host can check it, and its picture is always the same. Each
-challenge allows one guess. Source of alphabet and rules: measurements of reading and OCR.
+challenge allows one guess.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import re
 import secrets
 import unicodedata
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
@@ -52,10 +53,9 @@ class Captcha:
     def is_fresh(self, challenge: str, *, now: datetime) -> bool:
         """Whether *challenge* is genuine and young enough; says nothing about its being spent."""
         try:
-            _, made_at = Tokens(self._keys, _PURPOSE).read(challenge)
+            return now - _opened(challenge, self._keys).made_at <= self.lifetime
         except BadToken:
             return False
-        return now - made_at <= self.lifetime
 
     def check(self, tx: Transaction, challenge: str, typed: str, *, now: datetime) -> bool:
         """Spend *challenge*, then tell whether *typed* are its letters; *tx* must be committed.
@@ -65,8 +65,9 @@ class Captcha:
         """
         if not self.is_fresh(challenge, now=now):
             raise CaptchaRefused
-        _spend(tx, nonce(challenge, self._keys), now=now)
-        expected = answer(challenge, self._keys).translate(SAME_SHAPE)
+        opened = _opened(challenge, self._keys)
+        _spend(tx, opened.payload.hex(), now=now)
+        expected = opened.letters.translate(SAME_SHAPE)
         given = cleaned(typed).translate(SAME_SHAPE)
         return hmac.compare_digest(expected.encode(), given.encode("utf-8", "replace"))
 
@@ -76,8 +77,8 @@ class Captcha:
         Raises:
             BadToken: it was not issued with one of our keys.
         """
-        key, payload = _opened(challenge, self._keys)
-        return image.draw(_letters(key, payload), _derive(key, "draw", payload))
+        opened = _opened(challenge, self._keys)
+        return image.draw(opened.letters, opened.derive("draw"))
 
 
 def answer(challenge: str, keys: Sequence[str]) -> str:
@@ -86,12 +87,7 @@ def answer(challenge: str, keys: Sequence[str]) -> str:
     Raises:
         BadToken: it was not issued with one of *keys*.
     """
-    return _letters(*_opened(challenge, keys))
-
-
-def nonce(challenge: str, keys: Sequence[str]) -> str:
-    """What makes *challenge* unique, as 34 hex digits, whatever the spelling of its text."""
-    return _opened(challenge, keys)[1].hex()
+    return _opened(challenge, keys).letters
 
 
 def cleaned(typed: str) -> str:
@@ -118,28 +114,36 @@ def _spend(tx: Transaction, spent: str, *, now: datetime) -> None:
         raise CaptchaRefused
 
 
-def _opened(challenge: str, keys: Sequence[str]) -> tuple[str, bytes]:
-    """The key that verifies *challenge* (the one to derive with) and the signed bytes."""
+@dataclass(frozen=True)
+class _Opened:
+    """A genuine challenge: the key that verifies it is the one to derive with."""
+
+    key: str = field(repr=False)
+    payload: bytes
+    made_at: datetime
+
+    @property
+    def letters(self) -> str:
+        """Drawn again until changing the case of the whole answer always makes it wrong."""
+        for attempt in range(1000):
+            number = int.from_bytes(self.derive(f"answer{attempt}"))
+            letters = _in_alphabet(number, self.payload[0])
+            if _CAPITALS & set(letters) and _SMALL & set(letters):
+                return letters
+        raise BadToken
+
+    def derive(self, purpose: str) -> bytes:
+        message = f"{purpose}|".encode() + self.payload
+        return hmac.new(self.key.encode(), message, hashlib.sha256).digest()
+
+
+def _opened(challenge: str, keys: Sequence[str]) -> _Opened:
     for key in reversed(keys):
         try:
-            payload, _ = Tokens([key], _PURPOSE).read(challenge)
+            payload, made_at = Tokens([key], _PURPOSE).read(challenge)
         except BadToken:
             continue
-        return key, payload
-    raise BadToken
-
-
-def _derive(key: str, purpose: str, payload: bytes) -> bytes:
-    return hmac.new(key.encode(), f"{purpose}|".encode() + payload, hashlib.sha256).digest()
-
-
-def _letters(key: str, payload: bytes) -> str:
-    """Drawn again until changing the case of the whole answer always makes it wrong."""
-    for attempt in range(1000):
-        number = int.from_bytes(_derive(key, f"answer{attempt}", payload))
-        letters = _in_alphabet(number, payload[0])
-        if _CAPITALS & set(letters) and _SMALL & set(letters):
-            return letters
+        return _Opened(key, payload, made_at)
     raise BadToken
 
 

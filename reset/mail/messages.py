@@ -9,7 +9,6 @@ from zoneinfo import ZoneInfo
 from flask import render_template
 
 from reset import texts
-from reset.audit import spoken
 from reset.mail import Letter
 from reset.mail.sender import MimeMessage
 
@@ -22,7 +21,7 @@ _HEADERS = {
 def compose(letter: Letter, *, zone: ZoneInfo, reply_to: str = "") -> MimeMessage:
     """The message of *letter*, times in *zone*; needs an application context."""
     facts = {name: _worded(fact, zone) for name, fact in letter.facts.items()}
-    facts |= {"number": spoken(letter.facts["number"]), "name": letter.name}
+    facts["name"] = letter.name
     folder = f"email/{letter.kind}"
     message = MimeMessage(
         subject=render_template(f"{folder}/subject.txt", **facts).strip(),

@@ -78,6 +78,7 @@ def enqueue(
     )
 
 
+WAITING_REQUESTS = "SELECT request FROM outbox WHERE state IN ('queued', 'sending')"
 _DUE = "((state = 'queued' AND due_at <= :now) OR (state = 'sending' AND leased_until <= :now))"
 
 
@@ -165,15 +166,6 @@ def mark_overdue(tx: Transaction, message_id: str, *, now: datetime) -> None:
         sa.text("UPDATE outbox SET overdue_at = :now WHERE id = :id"),
         {"now": stamp(now), "id": message_id},
     )
-
-
-def is_unattended(tx: Transaction, *, since: datetime) -> bool:
-    """Whether a message has been due since *since* and no worker took it."""
-    found = tx.execute(
-        sa.text("SELECT 1 FROM outbox WHERE state = 'queued' AND due_at <= :since LIMIT 1"),
-        {"since": stamp(since)},
-    )
-    return found.scalar() is not None
 
 
 def _update(tx: Transaction, message: Message, change: str, **values: str) -> bool:

@@ -7,18 +7,18 @@ loses a sender's name that has a comma, and takes a lost QUIT for a lost mail.
 from __future__ import annotations
 
 import contextlib
-import logging
+import re
 import smtplib
 import socket
 import ssl
 import threading
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime, parseaddr
 from time import monotonic
+from typing import Any
 
 from flask import Flask
 from flask_mail import BadHeaderError, Connection, Mail, Message
@@ -27,7 +27,8 @@ from reset.errors import MailDeferred, MailRefused
 
 IDLE_SECONDS = 30
 CHECK_AFTER_SECONDS = 1  # A server may hang up on a connection that rests.
-log = logging.getLogger(__name__)
+# Filters quote what they dislike, and a link must not rest in the trace.
+_LINKS = re.compile(r"\S*(?:https?:|/nueva|/no-fui-yo)\S*", re.IGNORECASE)
 
 
 class MimeMessage(Message):
@@ -49,6 +50,52 @@ class MimeMessage(Message):
         return mime.as_bytes()
 
 
+class Deadline:
+    """Cuts a socket when a block takes too long: a tarpit never lets a single read time out."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._socket: socket.socket | None = None
+
+    def watch(self, watched: socket.socket) -> None:
+        """The socket to cut."""
+        self._socket = watched
+
+    def __enter__(self) -> None:
+        self._timer = threading.Timer(self._seconds, self._cut)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+
+    def _cut(self) -> None:
+        if self._socket is not None:
+            with contextlib.suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
+
+
+class _Smtp(smtplib.SMTP):
+    """Shows its socket to the deadline before the first byte is read from it."""
+
+    def __init__(self, deadline: Deadline, *args: Any, **kwargs: Any) -> None:
+        self._deadline = deadline
+        super().__init__(*args, **kwargs)
+
+    def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
+        plain = socket.create_connection((host, port), timeout)
+        self._deadline.watch(plain)
+        return plain
+
+
+class _SmtpOverTls(_Smtp):
+    """TLS from the start, within the deadline, too."""
+
+    def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
+        plain = super()._get_socket(host, port, timeout)
+        return _verifying().wrap_socket(plain, server_hostname=host)
+
+
 class TimedConnection(Connection):
     """A connection on which no call waits for ever and no certificate goes unread."""
 
@@ -56,14 +103,22 @@ class TimedConnection(Connection):
 
     def __init__(self, mail: Mail, *, timeout: float, ehlo_host: str) -> None:
         super().__init__(mail)
+        self.deadline = Deadline(2 * timeout)
         self._timeout = timeout
         self._ehlo_host = ehlo_host
 
     def configure_host(self) -> smtplib.SMTP:
-        host = self._connected()
+        kind = _SmtpOverTls if self.mail.use_ssl else _Smtp
+        host = kind(
+            self.deadline,
+            self.mail.server,
+            self.mail.port,
+            local_hostname=self._ehlo_host,
+            timeout=self._timeout,
+        )
         try:
             if self.mail.use_tls:
-                host.starttls(context=ssl.create_default_context())
+                host.starttls(context=_verifying())
             if self.mail.username:
                 host.login(self.mail.username, self.mail.password)
         except BaseException:
@@ -77,25 +132,14 @@ class TimedConnection(Connection):
             self.host.quit()
         self.host.close()
 
-    def _connected(self) -> smtplib.SMTP:
-        server, port = self.mail.server, self.mail.port
-        if not self.mail.use_ssl:
-            return smtplib.SMTP(server, port, local_hostname=self._ehlo_host, timeout=self._timeout)
-        return smtplib.SMTP_SSL(
-            server,
-            port,
-            local_hostname=self._ehlo_host,
-            timeout=self._timeout,
-            context=ssl.create_default_context(),
-        )
-
 
 class Sender:
     """Sends messages over one kept connection; for one thread.
 
     Args:
         app: carries the `MAIL_` settings of Flask-Mail.
-        timeout: seconds for one answer of the server; a whole hand-over may take twice as long.
+        timeout: seconds for one answer of the server; connecting, and a whole hand-over, may
+            take twice as long.
         ehlo_host: the name that we give to the server.
     """
 
@@ -119,7 +163,7 @@ class Sender:
         except (smtplib.SMTPException, OSError) as error:
             raise MailDeferred(_answer(error), server_down=True) from error
         try:
-            with self._deadline(connection):
+            with connection.deadline:
                 connection.send(message)
         except Exception as error:
             self.close()
@@ -129,13 +173,13 @@ class Sender:
         """End the connection, if there is one."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            with self._deadline(connection):
+            with connection.deadline:
                 connection.__exit__()
 
     def _open(self) -> TimedConnection:
         """The kept connection if the server still answers on it, else a new one."""
         if self._connection and monotonic() - self._last_used > CHECK_AFTER_SECONDS:
-            with self._deadline(self._connection):
+            with self._connection.deadline:
                 alive = _is_alive(self._connection.host)
             if not alive:
                 self.close()
@@ -144,20 +188,14 @@ class Sender:
             connection = TimedConnection(
                 self._app.extensions["mail"], timeout=self._timeout, ehlo_host=self._ehlo_host
             )
-            connection.__enter__()
+            with connection.deadline:
+                connection.__enter__()
             self._connection = connection
         return self._connection
 
-    @contextlib.contextmanager
-    def _deadline(self, connection: TimedConnection) -> Iterator[None]:
-        """Cut the connection when the block takes too long: a tarpit never lets a read time out."""
-        timer = threading.Timer(2 * self._timeout, _cut, [connection.host])
-        timer.daemon = True
-        timer.start()
-        try:
-            yield
-        finally:
-            timer.cancel()
+
+def _verifying() -> ssl.SSLContext:
+    return ssl.create_default_context()
 
 
 def _is_alive(host: smtplib.SMTP) -> bool:
@@ -165,12 +203,6 @@ def _is_alive(host: smtplib.SMTP) -> bool:
         return host.noop()[0] == 250
     except (smtplib.SMTPException, OSError):
         return False
-
-
-def _cut(host: smtplib.SMTP) -> None:
-    if host.sock is not None:
-        with contextlib.suppress(OSError):
-            host.sock.shutdown(socket.SHUT_RDWR)
 
 
 def _address(name: str, spec: str) -> Address:
@@ -189,6 +221,7 @@ def _judged(error: Exception) -> MailRefused | MailDeferred:
         return MailRefused(answer) if min(codes) >= 500 else MailDeferred(answer)
     if isinstance(error, smtplib.SMTPDataError):
         return MailRefused(answer) if error.smtp_code >= 500 else MailDeferred(answer)
+    # A refused sender (5xx to MAIL FROM) is a fault of the set-up: no mail is given up for it.
     if isinstance(error, (UnicodeError, ValueError, BadHeaderError)):
         return MailRefused(answer)
     return MailDeferred(answer)
@@ -203,7 +236,7 @@ def _answer(error: Exception) -> str:
     else:
         return type(error).__name__
     plain = said.decode("utf-8", "replace")
-    printable = "".join(c if c.isprintable() else " " for c in plain)
+    printable = "".join(c if c.isprintable() else " " for c in _LINKS.sub("…", plain))
     return f"{code} {' '.join(printable.split())}"[:200]
 
 

@@ -28,6 +28,7 @@ CREATE TABLE links (
     created_at     CHAR(27)     NOT NULL,
     opened_at      CHAR(27),
     claimed_until  CHAR(27),
+    used_at        CHAR(27),
     origin         TEXT
 );
 CREATE INDEX links_by_account ON links (account, state);

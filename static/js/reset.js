@@ -26,7 +26,9 @@
     const form = refresh.form;
     const renew = async () => {
       const signal = AbortSignal.timeout ? AbortSignal.timeout(8000) : undefined;
-      const response = await fetch(form.action, { cache: 'no-store', signal });
+      const fields = new URLSearchParams(new FormData(form));
+      fields.set(refresh.name, refresh.value); // the letters before are void from then on
+      const response = await fetch(form.action, { method: 'POST', body: fields, signal });
       if (!response.ok) throw new Error(response.status);
       const page = new DOMParser().parseFromString(await response.text(), 'text/html');
       const hidden = [...form.querySelectorAll('input[type=hidden]')].map((old) => [old, $(`input[name="${old.name}"]`, page).value]);
@@ -36,7 +38,7 @@
       for (const [old, value] of hidden) old.value = value;
       $('#captcha').value = '';
       $('#captcha').focus();
-      say('Hay letras nuevas.');
+      say(form.dataset.fresh);
     };
     refresh.type = 'button'; // Enter goes on pressing Enviar Solicitud
     $('#captcha-picture').after(refresh); // the Tab key meets it where the eye does
@@ -62,6 +64,7 @@
   const password = $('#password');
   if (password) {
     const form = password.form;
+    const words = form.dataset;
     const confirm = $('#confirm');
 
     const meets = {
@@ -78,13 +81,13 @@
         const good = meets[rule.dataset.rule](password.value, rule);
         met += good;
         rule.className = good ? 'met' : 'open';
-        $('span', rule).textContent = good ? 'Cumple: ' : 'Falta: ';
+        $('span', rule).textContent = good ? words.met : words.open;
       }
       clearTimeout(later);
       if (!password.value) return;
       later = setTimeout(() => {
-        if (!confirm.value) say(`Cumple ${met} de ${rules.length}.`);
-        else say(`Las dos contraseñas ${confirm.value === password.value ? '' : 'todavía no '}coinciden.`);
+        if (!confirm.value) say(words.count.replace('{}', met).replace('{}', rules.length));
+        else say(confirm.value === password.value ? words.equal : words.unequal);
       }, 800);
     };
     password.addEventListener('input', tick);
@@ -98,7 +101,7 @@
       button.setAttribute('aria-describedby', field.labels[0].id);
       const show = (shown) => {
         field.type = shown ? 'text' : 'password';
-        button.textContent = shown ? 'Ocultar' : 'Mostrar';
+        button.textContent = shown ? words.hide : words.show;
         button.setAttribute('aria-pressed', shown);
       };
       show(false);
@@ -106,16 +109,5 @@
       form.addEventListener('submit', () => show(false)); // else browsers remember it as ordinary text
       field.after(button);
     }
-  }
-
-  // Inside a portal: tell our height, so that the frame can follow.
-  if (parent !== self && self.ResizeObserver) {
-    let last = 0;
-    new ResizeObserver(() => {
-      const h = Math.min(4000, Math.ceil(document.documentElement.getBoundingClientRect().height));
-      if (Math.abs(h - last) < 2) return;
-      last = h;
-      parent.postMessage({ type: 'restablecer:altura', h }, '*');
-    }).observe(document.documentElement);
   }
 })();

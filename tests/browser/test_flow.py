@@ -78,7 +78,7 @@ def test_forgotten_password_is_reset_from_within_the_portal(
     with mail_of(context, demo, email, "actualizada") as mail:
         expect(mail.frame_locator("iframe").locator("body")).to_contain_text(login)
     assert cookies_of_the_service(context, demo) == []
-    reset.locator("main").get_by_role("link", name=re.compile("portal")).click()
+    reset.locator("main").get_by_role("link", name="Volver a la Plataforma Web").click()
     expect(reset).to_have_url(f"{demo.portal}/")
     sign_in(reset, demo, login, old)
     expect(reset.get_by_role("alert")).to_be_visible()
@@ -167,7 +167,7 @@ def test_double_click_asks_once(demo: Demo, new_context: Opener) -> None:
     expect(page.get_by_role("heading", level=1)).to_have_text("Solicitud recibida")
     assert page.reload() is not None
     expect(page.get_by_role("heading", level=1)).to_have_text("Solicitud recibida")
-    with closing(sqlite3.connect(demo.instance / "reset.sqlite")) as db:
+    with closing(sqlite3.connect(demo.instance / "demo.sqlite")) as db:
         count = "SELECT COUNT(*) FROM requests WHERE address = 'hernan.castro@example.com'"
         assert db.execute(count).fetchone() == (1,)
 
@@ -195,7 +195,7 @@ def test_password_page_helps_while_typing(demo: Demo, new_context: Opener) -> No
     page.get_by_role("button", name="Mostrar").first.click()
     expect(password).to_have_attribute("type", "text")
     expect(password).to_have_attribute("autocomplete", "new-password")
-    page.get_by_role("link", name="Volver al portal").first.click()
+    page.get_by_role("link", name="Volver a la Plataforma Web").first.click()
     token = link.rpartition("/")[2]
     assert not any(token in referer for referer in seen)
 

@@ -86,7 +86,7 @@ def test_axe_finds_nothing(
     assert findings == {name: [] for name in STATES}
 
 
-@pytest.mark.parametrize("width", [320, 360, 768, 1280])
+@pytest.mark.parametrize("width", [320, 360, 768, 910, 1280])
 def test_nothing_is_cut_off(
     demo: Demo, new_context: Opener, links: dict[str, str], width: int
 ) -> None:
@@ -101,6 +101,8 @@ def test_nothing_is_cut_off(
         )
         assert (name, wide) == (name, width)
         assert (name, low) == (name, [])
+        tall = page.locator("button").evaluate_all("all => all.map(e => e.offsetHeight)")
+        assert max(tall, default=0) < 80, name  # No button is squeezed into a column of letters.
 
 
 def test_pages_ask_nobody_else(demo: Demo, new_context: Opener, links: dict[str, str]) -> None:

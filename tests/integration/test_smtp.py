@@ -179,6 +179,19 @@ def test_temporary_and_final_answers_are_told_apart(
     assert raised.value.args[0] == said
 
 
+def test_link_that_a_filter_quotes_stays_out_of_the_trace(
+    make_sender: Callable[..., tuple[Flask, Sender]],
+) -> None:
+    """What the server says is kept, but for the link that it may repeat."""
+    sink = Sink()
+    sink.data_answers = ["554 5.7.1 blocked URL http://localhost:5000/nueva/abc.def in body"]
+    with serving(sink) as port:
+        app, sender = make_sender(port)
+        with app.app_context(), pytest.raises(MailRefused) as raised:
+            sender.send(message())
+    assert raised.value.answer == "554 5.7.1 blocked URL … in body"
+
+
 def test_refused_connection_is_a_server_that_is_down(
     make_sender: Callable[..., tuple[Flask, Sender]],
 ) -> None:
@@ -195,8 +208,15 @@ def silent(connection: socket.socket) -> None:
 
 def tarpit(connection: socket.socket) -> None:
     connection.sendall(b"220 sink\r\n")
+    connection.recv(1000)
     while True:
         connection.sendall(b"250-slow\r\n")
+        time.sleep(0.02)
+
+
+def endless_banner(connection: socket.socket) -> None:
+    while True:
+        connection.sendall(b"220-slow\r\n")
         time.sleep(0.02)
 
 
@@ -205,7 +225,7 @@ def garbage(connection: socket.socket) -> None:
     connection.recv(1000)
 
 
-@pytest.mark.parametrize("talk", [silent, tarpit, garbage])
+@pytest.mark.parametrize("talk", [silent, endless_banner, tarpit, garbage])
 def test_bad_server_holds_nobody_for_long(
     make_sender: Callable[..., tuple[Flask, Sender]], talk: Callable[[socket.socket], None]
 ) -> None:

@@ -9,10 +9,11 @@ from io import BytesIO
 from pathlib import Path
 
 from PIL import Image
-from playwright.sync_api import BrowserContext, sync_playwright
+from playwright.sync_api import BrowserContext, ViewportSize, sync_playwright
 
 from tests.browser.conftest import (
     QUIET,
+    ROOT,
     Demo,
     ask_for_link,
     link_in_mail,
@@ -21,7 +22,7 @@ from tests.browser.conftest import (
 )
 
 EMAIL = "ana@example.com"
-PHONE = {"width": 360, "height": 900}
+PHONE: ViewportSize = {"width": 360, "height": 900}
 GAP = 24
 
 
@@ -53,7 +54,7 @@ def side_by_side(pictures: list[Image.Image]) -> Image.Image:
 
 
 def main() -> None:
-    chromium = shutil.which("chromium")
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     with (
         tempfile.TemporaryDirectory() as instance,
         running_demo(Path(instance)) as demo,
@@ -63,7 +64,7 @@ def main() -> None:
         context = browser.new_context(viewport=PHONE, locale="es-CO")
         pictures = [Image.open(BytesIO(shot)).convert("RGB") for shot in shots(context, demo)]
         sheet = side_by_side(pictures).quantize(64)
-        sheet.save(Path(__file__).with_name("flow.png"), optimize=True)
+        sheet.save(ROOT / "docs" / "flow.png", optimize=True)
         browser.close()
 
 
