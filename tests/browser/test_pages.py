@@ -101,6 +101,14 @@ def test_nothing_is_cut_off(
         )
         assert (name, wide) == (name, width)
         assert (name, low) == (name, [])
+        outside = page.locator(".card").first.evaluate(
+            "card => [...card.querySelectorAll('input:not([type=hidden]), button, img')]"
+            ".filter(e => e.getBoundingClientRect().right > card.getBoundingClientRect().right)"
+            ".map(e => e.outerHTML)"
+        )
+        assert (name, outside) == (name, [])
+        pictures = page.locator("#captcha-picture")
+        assert min(pictures.evaluate_all("all => all.map(e => e.offsetWidth)"), default=999) > 200
         tall = page.locator("button").evaluate_all("all => all.map(e => e.offsetHeight)")
         assert max(tall, default=0) < 80, name  # No button is squeezed into a column of letters.
 
