@@ -16,6 +16,8 @@ max_requests = 20_000
 max_requests_jitter = 2_000
 # Instances of one user would overwrite each other's socket.
 control_socket_disable = True
+# No header may say where the service is mounted: RESET_PUBLIC_URL does.
+forwarder_headers = ""
 
 _CANNOT_START = 3  # As in app.py, which is not imported here: a reload (HUP) must read it anew.
 
@@ -25,3 +27,10 @@ def on_starting(_: object) -> None:
     migrate = [sys.executable, "-m", "flask", "--app", "app", "reset", "migrate"]
     if subprocess.run(migrate, check=False).returncode == _CANNOT_START:  # noqa: S603 - constant
         raise SystemExit(_CANNOT_START)
+
+
+def post_worker_init(_: object) -> None:
+    """A malformed request line is logged as it came: without the link that it may hold."""
+    from reset.logs import mask_links
+
+    mask_links("gunicorn.error")

@@ -83,6 +83,8 @@ class Delivery:
             wanted = [a for a in usable if self._is_wanted(tx, message.request, a)]
             if usable and not wanted:
                 event = "request_closed"
+            elif message.content["limited"] == "yes" and self._have_links(tx, wanted, now=now):
+                wanted, event = [], "limited"
             if not wanted:
                 outbox.mark_dropped(tx, message)
                 audit.note(tx, message.request, event, now=now)
@@ -95,6 +97,17 @@ class Delivery:
     def _is_wanted(self, tx: Transaction, request: str, account: Account) -> bool:
         """Neither denied, nor was the password of *account* set after this request was made."""
         return audit.is_open(tx, request) and not links.used_since(tx, account.id, request)
+
+    def _have_links(self, tx: Transaction, accounts: Sequence[Account], *, now: datetime) -> bool:
+        """Whether each account has a live link: who asked too often must not lock the owner out."""
+        since = now - self._rules.link_lifetime
+        return all(
+            any(
+                self._rules.is_unchanged(link, account)
+                for link in links.open_since(tx, account.id, since=since)
+            )
+            for account in accounts
+        )
 
     def _link_to(self, tx: Transaction, request: str, account: Account, *, now: datetime) -> Link:
         """The link of an earlier attempt while it is as good as a new one: both mails work then."""

@@ -83,16 +83,20 @@ class Flow:
         """Store a request for a normalised *address* and return its number.
 
         The same work for everybody: the worker finds out later who is registered. What is not
-        *allowed* (too many for this address) is kept for the help desk and mails nothing.
+        *allowed* (too many for this address) is mailed only if the person has no live link.
         """
         number = audit.new_number()
         with self._db.begin() as tx:
             audit.open_request(tx, number, address, now=now)
             audit.note(tx, number, "requested", now=now, origin=origin)
-            if allowed:
-                outbox.enqueue(tx, number, "reset_link", host=self._rules.mail_host, now=now)
-            else:
-                audit.note(tx, number, "limited", now=now)
+            outbox.enqueue(
+                tx,
+                number,
+                "reset_link",
+                host=self._rules.mail_host,
+                now=now,
+                content={"limited": "no" if allowed else "yes"},
+            )
         return number
 
     # -- The bearer of a link ------------------------------------------------------------------
@@ -137,22 +141,24 @@ class Flow:
             return [str(code) for code in codes]
         return ["same_as_present"] if self._accounts.has_password(opened.account, password) else []
 
-    def check_denial(self, token: str) -> None:
+    def check_denial(self, token: str, *, now: datetime) -> None:
         """Whether "no fui yo" can still be said with *token*; changes nothing.
 
         Raises:
             LinkUnknown: not one of ours.
-            LinkUsed: too late, a password was already set.
+            LinkExpired: the links of its mail are dead anyway.
+            LinkUsed: too late, a password of the account was set meanwhile.
+            LinkBusy: somebody is setting one right now.
         """
-        self._deniable(token)
+        self._deniable(token, now=now)
 
     def deny(self, token: str, *, now: datetime) -> None:
         """Close the open requests of the accounts behind *token*: "I did not ask for this".
 
         Raises:
-            LinkUnknown, LinkUsed: as in `check_denial`.
+            LinkError, LinkBusy: as in `check_denial`.
         """
-        theirs = self._deniable(token)
+        theirs = self._deniable(token, now=now)
         with self._db.begin() as tx:
             request = theirs[0].request
             audit.note(tx, request, "denied", now=now)
@@ -230,19 +236,29 @@ class Flow:
             raise LinkUnknown
         return link, made_at
 
-    def _deniable(self, token: str) -> list[Link]:
-        """All links of the request that *token* is from."""
+    def _deniable(self, token: str, *, now: datetime) -> list[Link]:
+        """All links of the request that *token* is from, if they can still be closed."""
         try:
-            payload, _ = self._rules.deny_tokens.read(token)
+            payload, made_at = self._rules.deny_tokens.read(token)
         except BadToken as error:
             raise LinkUnknown from error
         with self._db.read() as tx:
             link = links.get(tx, payload.hex())
             theirs = links.of_request(tx, link.request) if link else []
+            used = [
+                one
+                for one in theirs
+                if one.state == "used" or links.used_since(tx, one.account, one.request)
+            ]
+            busy = [one for one in theirs if links.is_claimed(tx, one.account)]
         if not theirs:
             raise LinkUnknown
-        if any(one.state == "used" for one in theirs):
+        if used:
             raise LinkUsed
+        if busy:
+            raise LinkBusy
+        if now - made_at > self._rules.link_lifetime:
+            raise LinkExpired
         return theirs
 
     def _refuse_weak(self, opened: OpenLink, password: str, *, now: datetime) -> None:
@@ -295,13 +311,15 @@ class Flow:
         with self._db.read() as tx:
             address = audit.address_of(tx, link.request)
             wanted = audit.is_open(tx, link.request)
+            by_another = links.used_since(tx, link.account, link.request)
         changed = account is not None and not self._rules.is_unchanged(link, account)
-        if account is not None and changed and has_address(account.address, address):
+        moved = account is not None and not has_address(account.address, address)
+        if account is not None and changed and not moved and not by_another:
             self._finish(link, account, link.origin or "", now=now)
             return
         with self._db.begin() as tx:
-            # An account that moved to another address, or is gone, or a person who said
-            # "no fui yo" meanwhile: the link must not come back to life.
+            # The account moved to another address, was changed by another link, or is gone, or
+            # the person said "no fui yo" meanwhile: the link must not come back to life.
             if changed or account is None or not wanted:
                 links.close(tx, link)
             else:

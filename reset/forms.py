@@ -28,6 +28,10 @@ def require_fields(*names: str) -> None:
     """
     if request.mimetype not in FORM_TYPES:
         raise BadRequest
+    try:
+        request.form  # noqa: B018 - reads the body
+    except OSError as error:  # Broken off, or chunks that are none.
+        raise BadRequest from error
     if any(len(request.form.getlist(name)) != 1 for name in names):
         raise BadRequest
 

@@ -129,6 +129,27 @@ def used_since(tx: Transaction, account: str, request: str) -> bool:
     return found.scalar() is not None
 
 
+def is_claimed(tx: Transaction, account: str) -> bool:
+    """Whether a password of *account* is being set right now."""
+    found = tx.execute(
+        sa.text("SELECT 1 FROM links WHERE account = :account AND state = 'claimed' LIMIT 1"),
+        {"account": account},
+    )
+    return found.scalar() is not None
+
+
+def open_since(tx: Transaction, account: str, *, since: datetime) -> list[Link]:
+    """The open links of *account* made since *since*."""
+    rows = tx.execute(
+        sa.text(
+            f"SELECT {_COLUMNS} FROM links WHERE account = :account AND state = 'open'"
+            " AND created_at > :since"
+        ),
+        {"account": account, "since": stamp(since)},
+    )
+    return [Link(*row) for row in rows]
+
+
 def close_all(tx: Transaction, account: str) -> list[str]:
     """Close every open link of *account*; returns the requests they belonged to."""
     rows = tx.execute(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import traceback
 from datetime import UTC, datetime
 
@@ -40,3 +41,17 @@ def configure(level: int = logging.INFO) -> None:
         handler = logging.StreamHandler()
         handler.setFormatter(JsonLines())
         logger.addHandler(handler)
+
+
+_LINKS = re.compile(r"/(nueva|no-fui-yo)/[^\s'\"?]+")
+
+
+class _MaskLinks(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg, record.args = _LINKS.sub(r"/\1/-", record.getMessage()), ()
+        return True
+
+
+def mask_links(logger: str) -> None:
+    """Keep links out of what another program's *logger* writes."""
+    logging.getLogger(logger).addFilter(_MaskLinks())

@@ -14,8 +14,11 @@ from importlib import resources
 from zxcvbn import zxcvbn
 
 LONGEST = 128
+# zxcvbn's time grows with the square of the length; what is weak is so within its first words.
+ESTIMATED = 24
 # zxcvbn counts guesses: below a million (score 0 and 1) a password falls to anybody who tries.
 _GUESSABLE_BELOW = 2
+_ARTICLES = re.compile("^(mi|mis|tu|tus|su|sus|el|la|los|las)")
 _LEET = str.maketrans("0134578@$!|", "oleastbasii")
 _zxcvbn_lock = threading.Lock()  # zxcvbn keeps the words of a call in a global.
 
@@ -107,7 +110,13 @@ def contains_personal(password: str, personal: Iterable[str]) -> bool:
     inside = (word for word in words if len(word) >= 4)
     if words & letters or any(word in reading for word in inside for reading in readings):
         return True
-    return any(_shares_number(run, numbers) for run in re.findall(r"\d{4,}", password))
+    runs = {r for text in (password, _joined(password)) for r in re.findall(r"\d{4,}", text)}
+    return any(_shares_number(run, numbers) for run in runs)
+
+
+def _joined(password: str) -> str:
+    """*password* with the separators left out that people write numbers with."""
+    return re.sub(r"(?<=\d)[-./ _]+(?=\d)", "", password)
 
 
 def _personal_parts(personal: Iterable[str]) -> tuple[set[str], set[str]]:
@@ -145,13 +154,16 @@ def is_common(password: str, context: Iterable[str] = ()) -> bool:
     if core in words or core.translate(_LEET) in words or _only_words(folded, words):
         return True
     with _zxcvbn_lock:
-        scores = [zxcvbn(form[:72], words)["score"] for form in {password, folded} if form]
+        scores = [zxcvbn(form[:ESTIMATED], words)["score"] for form in {password, folded} if form]
     return min(scores, default=0) < _GUESSABLE_BELOW
 
 
 def _only_words(folded: str, words: set[str]) -> bool:
     """Whether nothing but trimmings is left once the leet is read and the digits are dropped."""
-    return any("".join(filter(str.isalpha, f)) in words for f in (folded, folded.translate(_LEET)))
+    letters = {"".join(filter(str.isalpha, f)) for f in (folded, folded.translate(_LEET))}
+    bare = {_ARTICLES.sub("", text) for text in letters}
+    doubled = {half for text in letters if (half := text[: len(text) // 2]) * 2 == text}
+    return bool((letters | bare | doubled) & words)
 
 
 @cache

@@ -119,7 +119,7 @@ def done() -> str:
 def ask_denial(token: str) -> str:
     """Asks once; scanners that follow the link change nothing."""
     service().limits.count_client("link")
-    service().flow.check_denial(token)
+    service().flow.check_denial(token, now=service().clock())
     return render_template("reset/deny.html", token=token, action=url_for(".deny"))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from time import monotonic
@@ -45,6 +46,8 @@ class Worker:
         self._compose = compose
         self._sender = sender
         self._clock = clock
+        self._waiting: deque[Message] = deque()
+        self._taken: deque[Message] = deque()
         self._last_mail = monotonic()
         self._next_housekeeping = monotonic()
         self._next_purge = clock()
@@ -69,16 +72,22 @@ class Worker:
 
     def run_once(self) -> int:
         """Handle up to ``BATCH`` due messages; returns how many were claimed."""
-        messages = self._delivery.claim(limit=BATCH, now=self._clock())
+        self._note_taken()
+        if not self._waiting:
+            self._waiting.extend(self._delivery.claim(limit=BATCH, now=self._clock()))
+        claimed = len(self._waiting)
         outage: MailDeferred | None = None
-        for message in messages:
+        while self._waiting:
+            message = self._waiting[0]
             if outage is not None:
                 # One attempt has shown that the server is down; the others need not knock, too.
                 self._delivery.note_deferred(message, outage.answer, now=self._clock())
-                continue
-            outage = self._deliver(message)
-        self._drop_idle_connection(busy=bool(messages))
-        return len(messages)
+            else:
+                outage = self._deliver(message)
+            self._waiting.popleft()
+            self._note_taken()
+        self._drop_idle_connection(busy=claimed > 0)
+        return claimed
 
     def housekeeping(self) -> None:
         """Mark what is overdue, purge by retention, settle abandoned claims."""
@@ -96,8 +105,7 @@ class Worker:
             letter = self._delivery.prepare_mail(message, now=self._clock())
             if letter is not None:
                 self._sender.send(self._compose(letter))
-                self._delivery.note_sent(message, now=self._clock())
-                log.info("mail sent", extra=_fields(message))
+                self._taken.append(message)
         except MailRefused as error:
             self._delivery.note_refused(message, error.answer, now=self._clock())
             log.warning("mail refused", extra=_fields(message))
@@ -113,6 +121,14 @@ class Worker:
             log.exception("mail failed", extra=_fields(message))
             self._defer(message, type(error).__name__)
         return None
+
+    def _note_taken(self) -> None:
+        """Note what the server took; while our store is down that is remembered, not sent again."""
+        while self._taken:
+            message = self._taken[0]
+            self._delivery.note_sent(message, now=self._clock())
+            self._taken.popleft()
+            log.info("mail sent", extra=_fields(message))
 
     def _defer(self, message: Message, answer: str) -> None:
         self._delivery.note_deferred(message, answer, now=self._clock())

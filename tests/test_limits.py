@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 from flask import Flask
@@ -12,7 +13,7 @@ from werkzeug.test import TestResponse
 from config import Settings
 from reset.counters import DatabaseStorage
 from reset.db import Database
-from tests.conftest import Clock, Visitor, links_in
+from tests.conftest import Clock, Portal, Visitor, hash_bcrypt, links_in
 
 
 def post_from(visitor: Visitor, address: str, **headers: str) -> TestResponse:
@@ -47,6 +48,42 @@ def test_address_over_its_limit_is_answered_as_always(
     assert len(visitor.mails()) == 5
     assert visitor.trace() == ["requested", "limited"]
     assert visitor.set_password(links_in(visitor.mails()[0])[0]).status_code == 303
+
+
+@pytest.mark.parametrize("ended", ["denied", "changed by the portal"])
+def test_stranger_cannot_lock_the_owner_out(
+    visitor: Visitor, portal: Portal, clock: Clock, ana: int, ended: str
+) -> None:
+    """With the quota used up by others and no live link left, the owner still gets one."""
+    for _ in range(7):
+        clock.advance(seconds=1)
+        visitor.ask()
+    visitor.run_worker()
+    if ended == "denied":
+        token = links_in(visitor.mails()[0], "no-fui-yo")[0].rpartition("/")[2]
+        assert visitor.client.post("/no-fui-yo", data={"token": token}).status_code == 200
+    else:
+        portal.set(ana, clave=hash_bcrypt("Portal-Hizo-Esta-9"))
+    clock.advance(seconds=1)
+    link = visitor.link()
+    assert len(visitor.mails()) == 6
+    assert visitor.set_password(link).status_code == 303
+
+
+def test_short_lives_lock_nobody_out(
+    make_app: Callable[..., Flask],
+    make_visitor: Callable[[Flask], Visitor],
+    clock: Clock,
+    ana: int,
+) -> None:
+    """Where links live shorter than the limit's window, the next one comes when they died."""
+    visitor = make_visitor(make_app(link_lifetime=timedelta(minutes=15)))
+    for _ in range(7):
+        visitor.ask()
+    visitor.run_worker()
+    assert len(visitor.mails()) == 5
+    clock.advance(minutes=15, seconds=1)
+    assert visitor.client.get(visitor.link()).status_code == 200
 
 
 def test_spellings_of_an_address_share_one_limit(visitor: Visitor, ana: int) -> None:

@@ -410,7 +410,6 @@ def test_change_of_somebody_elses_is_no_success(
         (True, "", 2, 410),
         (False, "", 1, 200),
         (False, "address", 1, 410),
-        (False, "denied", 1, 410),
     ],
 )
 def test_crash_in_the_middle_is_settled_by_the_worker(
@@ -435,9 +434,6 @@ def test_crash_in_the_middle_is_settled_by_the_worker(
     assert visitor.client.get(link).status_code == 503
     if meanwhile == "address":
         portal.set(ana, correo="otra@example.com")
-    if meanwhile == "denied":
-        token = links_in(visitor.mails()[0], "no-fui-yo")[0].rpartition("/")[2]
-        visitor.client.post("/no-fui-yo", data={"token": token})
     clock.advance(seconds=CLAIM.total_seconds() + 1)
     visitor.run_worker()
     visitor.run_worker()
@@ -549,6 +545,62 @@ def test_denial_comes_too_late_for_a_used_link(visitor: Visitor, ana: int) -> No
     ):
         assert answer.status_code == 410
         assert "ya se usó" in answer.text
+
+
+def test_denial_comes_too_late_for_another_link(visitor: Visitor, ana: int) -> None:
+    """A password set with another mail's link is not denied with this one's."""
+    first = visitor.link()
+    visitor.clock.advance(seconds=1)
+    visitor.link()
+    visitor.clock.advance(seconds=1)
+    deny = links_in(visitor.mails()[1], "no-fui-yo")[0]
+    visitor.set_password(first)
+    assert "ya se usó" in visitor.client.get(deny).text
+
+
+def test_denial_waits_for_a_change_under_way(visitor: Visitor, clock: Clock, ana: int) -> None:
+    """While a password is being set, nobody is told that it was prevented."""
+    visitor.link()
+    deny = links_in(visitor.mails()[0], "no-fui-yo")[0]
+    with visitor.parts.database.begin() as tx:
+        (link,) = links.of_request(tx, visitor.parts.flow.trace(ADDRESS)[0].number)
+        links.claim(tx, link, until=clock() + CLAIM, origin="")
+    assert visitor.client.get(deny).status_code == 503
+
+
+def test_denial_ends_with_the_life_of_its_mail(visitor: Visitor, clock: Clock, ana: int) -> None:
+    """An old mail in the wrong hands closes nothing."""
+    visitor.link()
+    deny = links_in(visitor.mails()[0], "no-fui-yo")[0]
+    clock.advance(hours=12, seconds=1)
+    fresh = visitor.link()
+    token = deny.rpartition("/")[2]
+    assert visitor.client.post("/no-fui-yo", data={"token": token}).status_code == 410
+    assert visitor.client.get(fresh).status_code == 200
+
+
+def test_crashed_link_and_used_link_confirm_once(
+    make_app: Callable[..., Flask],
+    make_visitor: Callable[[Flask], Visitor],
+    portal: Portal,
+    clock: Clock,
+    ana: int,
+) -> None:
+    """One change is confirmed once, although another link was left claimed by a crash."""
+    accounts = Unreliable(portal, KeyboardInterrupt())
+    accounts.changes = False
+    visitor = make_visitor(make_app(accounts=accounts))
+    crashed, used = visitor.link(), visitor.link()
+    with pytest.raises(KeyboardInterrupt):
+        visitor.set_password(crashed)
+    accounts.failure, accounts.changes = None, True
+    clock.advance(seconds=1)
+    assert visitor.set_password(used).status_code == 303
+    clock.advance(seconds=CLAIM.total_seconds() + 1)
+    visitor.run_worker()
+    visitor.run_worker()
+    assert [mail.subject for mail in visitor.mails()][2:] == ["Su contraseña fue actualizada"]
+    assert visitor.client.get(crashed).status_code == 410
 
 
 def test_shared_mailbox_keeps_the_other_ones_request(visitor: Visitor, portal: Portal) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from reset.errors import MailRefused
-from reset.logs import JsonLines
+from reset.logs import JsonLines, mask_links
 from tests.conftest import ADDRESS, KEY, NEW_PASSWORD, Portal, Visitor
 
 
@@ -36,6 +36,16 @@ def test_one_line_an_event(lines: io.StringIO) -> None:
     (line,) = lines.getvalue().splitlines()
     assert json.loads(line)["event"] == "event"
     assert "\x1b" not in line
+
+
+def test_web_servers_log_is_masked() -> None:
+    """A malformed request line is logged by the web server as it came, but without its link."""
+    stream = io.StringIO()
+    logger = logging.getLogger("some.web.server")
+    logger.addHandler(logging.StreamHandler(stream))
+    mask_links("some.web.server")
+    logger.warning("Invalid request: %s", "GET /a/nueva/abc.def-ghi HTTP/9 /no-fui-yo/xyz")
+    assert stream.getvalue() == "Invalid request: GET /a/nueva/- HTTP/9 /no-fui-yo/-\n"
 
 
 def test_exception_text_is_left_out(lines: io.StringIO) -> None:

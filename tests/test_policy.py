@@ -51,6 +51,8 @@ def test_good_passwords_pass(password: str) -> None:
         "Hanna2026",
         "H4nna!2026",
         "Familiar2026",
+        "MiClave2026",
+        "Contrasena.Contrasena1",
     ],
 )
 def test_common_passwords_are_refused(password: str) -> None:
@@ -71,6 +73,8 @@ def test_common_passwords_are_refused(password: str) -> None:
         "Lluvia-Verde-1957",
         "Lluvia-210857-x",
         "Lluvia-1957-08-21",
+        "300-555-0142Aa",
+        "Lluvia 300.555 0142",
     ],
 )
 def test_personal_data_is_refused(password: str) -> None:

@@ -325,6 +325,24 @@ def test_file_part_is_malformed(visitor: Visitor) -> None:
     assert response.status_code == 400
 
 
+def test_broken_body_is_malformed(visitor: Visitor) -> None:
+    """A connection that breaks off, or chunks that are none, end in 400."""
+
+    class Broken(io.RawIOBase):
+        def readable(self) -> bool:
+            return True
+
+        def readinto(self, _: object) -> int:
+            raise OSError
+
+    response = visitor.client.post(
+        "/",
+        content_type="application/x-www-form-urlencoded",
+        environ_overrides={"wsgi.input": io.BufferedReader(Broken()), "CONTENT_LENGTH": "10"},
+    )
+    assert response.status_code == 400
+
+
 @pytest.mark.parametrize(
     "data",
     [{"email": "a" * 70_000}, {f"f{i}": "x" for i in range(2000)}],

@@ -7,10 +7,11 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
 from flask import Flask
 
 from config import Settings
-from reset.errors import MailDeferred, MailRefused
+from reset.errors import MailDeferred, MailRefused, StoreUnavailable
 from reset.mail.outbox import LEASE, Retry
 from tests.conftest import ADDRESS, Clock, Portal, Visitor, links_in
 
@@ -86,6 +87,27 @@ def test_refused_mail_is_not_tried_again(visitor: Visitor, clock: Clock, ana: in
     event = visitor.parts.flow.trace(ADDRESS)[0].events[-1]
     assert visitor.sender.sent == []
     assert (event.name, event.details["answer"]) == ("mail_refused", "550 no such user")
+
+
+def test_mail_that_was_taken_is_noted_when_the_store_is_back(
+    visitor: Visitor, portal: Portal, ana: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store that fails after the server took a mail costs no second copy, and no delay."""
+    portal.add("beto", "beto@example.com")
+    visitor.ask()
+    visitor.ask("beto@example.com")
+
+    def fail(*_: object) -> bool:
+        raise StoreUnavailable
+
+    with monkeypatch.context() as patch:
+        patch.setattr("reset.mail.outbox.mark_sent", fail)
+        with pytest.raises(StoreUnavailable):
+            visitor.run_worker()
+    visitor.run_worker()
+    assert len(visitor.mails()) == 1
+    assert len(visitor.mails("beto@example.com")) == 1
+    assert visitor.trace()[-1] == "mail_sent"
 
 
 def test_one_knock_shows_that_the_server_is_down(visitor: Visitor, ana: int) -> None:

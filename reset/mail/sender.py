@@ -26,6 +26,7 @@ from flask_mail import BadHeaderError, Connection, Mail, Message
 from reset.errors import MailDeferred, MailRefused
 
 IDLE_SECONDS = 30
+AFTER_DATA_SECONDS = 120  # Less than the lease of a message.
 CHECK_AFTER_SECONDS = 1  # A server may hang up on a connection that rests.
 # Filters quote what they dislike, and a link must not rest in the trace.
 _LINKS = re.compile(r"\S*(?:https?:|/nueva|/no-fui-yo)\S*", re.IGNORECASE)
@@ -57,17 +58,25 @@ class Deadline:
         self._seconds = seconds
         self._socket: socket.socket | None = None
 
+    def extend(self, seconds: float) -> None:
+        """Start anew with *seconds* from now."""
+        self._timer.cancel()
+        self._start(seconds)
+
     def watch(self, watched: socket.socket) -> None:
         """The socket to cut."""
         self._socket = watched
 
     def __enter__(self) -> None:
-        self._timer = threading.Timer(self._seconds, self._cut)
-        self._timer.daemon = True
-        self._timer.start()
+        self._start(self._seconds)
 
     def __exit__(self, *_: object) -> None:
         self._timer.cancel()
+
+    def _start(self, seconds: float) -> None:
+        self._timer = threading.Timer(seconds, self._cut)
+        self._timer.daemon = True
+        self._timer.start()
 
     def _cut(self) -> None:
         if self._socket is not None:
@@ -86,6 +95,18 @@ class _Smtp(smtplib.SMTP):
         plain = socket.create_connection((host, port), timeout)
         self._deadline.watch(plain)
         return plain
+
+    def data(self, msg: Any) -> tuple[int, bytes]:
+        # Once a mail is handed over, giving up early would send it twice: its answer may take
+        # long while the server scans it. Source: RFC 5321, 4.5.3.2.6.
+        self._deadline.extend(AFTER_DATA_SECONDS)
+        if self.sock is None:
+            raise smtplib.SMTPServerDisconnected
+        before = self.sock.gettimeout()
+        self.sock.settimeout(AFTER_DATA_SECONDS)
+        code, said = super().data(msg)
+        self.sock.settimeout(before)
+        return code, said
 
 
 class _SmtpOverTls(_Smtp):

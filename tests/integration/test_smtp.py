@@ -269,6 +269,28 @@ def test_hanging_up_after_the_mail_is_no_failure(
             sender.close()
 
 
+def test_slow_answer_after_the_mail_is_waited_for(
+    make_sender: Callable[..., tuple[Flask, Sender]],
+) -> None:
+    """A server that scans for longer than the time-out gets the mail once, not again and again."""
+
+    def scan(connection: socket.socket) -> None:
+        connection.sendall(b"220 sink\r\n")
+        for answer in (b"250 ok", b"250 ok", b"250 ok", b"354 go", b"250 queued"):
+            data = connection.recv(100_000)
+            while answer == b"250 queued" and not data.endswith(b"\r\n.\r\n"):
+                data += connection.recv(100_000)
+            if answer == b"250 queued":
+                time.sleep(1)
+            connection.sendall(answer + b"\r\n")
+
+    with scripted(scan) as port:
+        app, sender = make_sender(port, timeout=0.3)
+        with app.app_context():
+            sender.send(message())
+            sender.close()
+
+
 @pytest.mark.parametrize(
     "to",
     ["josé@example.com", "ana@example.com, eve@evil.example", "ana@example.com\r\nBcc: e@e.co"],
