@@ -7,7 +7,7 @@ from typing import Any
 
 from flask import request
 from flask_wtf import FlaskForm
-from werkzeug.exceptions import BadRequest
+from werkzeug.exceptions import BadRequest, HTTPException
 from wtforms import HiddenField, PasswordField, StringField, SubmitField
 from wtforms.csrf.core import CSRF, CSRFTokenField
 from wtforms.validators import ValidationError
@@ -30,7 +30,10 @@ def require_fields(*names: str) -> None:
         raise BadRequest
     try:
         request.form  # noqa: B018 - reads the body
-    except OSError as error:  # Broken off, or chunks that are none.
+    except HTTPException:
+        raise
+    except Exception as error:
+        # Broken off, or chunks that are none: each web server has errors of its own for it.
         raise BadRequest from error
     if any(len(request.form.getlist(name)) != 1 for name in names):
         raise BadRequest

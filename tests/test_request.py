@@ -325,7 +325,8 @@ def test_file_part_is_malformed(visitor: Visitor) -> None:
     assert response.status_code == 400
 
 
-def test_broken_body_is_malformed(visitor: Visitor) -> None:
+@pytest.mark.parametrize("error", [OSError, RuntimeError])
+def test_broken_body_is_malformed(visitor: Visitor, error: type[Exception]) -> None:
     """A connection that breaks off, or chunks that are none, end in 400."""
 
     class Broken(io.RawIOBase):
@@ -333,7 +334,7 @@ def test_broken_body_is_malformed(visitor: Visitor) -> None:
             return True
 
         def readinto(self, _: object) -> int:
-            raise OSError
+            raise error
 
     response = visitor.client.post(
         "/",
