@@ -16,7 +16,7 @@ from reset import audit, captcha, counters, links
 from reset.accounts import Account, AccountBackend
 from reset.address import has_address, normalise
 from reset.audit import ResetRequest
-from reset.db import Database, stamp
+from reset.db import Database, Transaction, stamp
 from reset.errors import (
     AccountChanged,
     AccountsUnavailable,
@@ -150,7 +150,8 @@ class Flow:
             LinkUsed: too late, a password of the account was set meanwhile.
             LinkBusy: somebody is setting one right now.
         """
-        self._deniable(token, now=now)
+        with self._db.read() as tx:
+            self._deniable(tx, token, now=now)
 
     def deny(self, token: str, *, now: datetime) -> None:
         """Close the open requests of the accounts behind *token*: "I did not ask for this".
@@ -158,8 +159,8 @@ class Flow:
         Raises:
             LinkError, LinkBusy: as in `check_denial`.
         """
-        theirs = self._deniable(token, now=now)
         with self._db.begin() as tx:
+            theirs = self._deniable(tx, token, now=now)
             request = theirs[0].request
             audit.note(tx, request, "denied", now=now)
             for account in {link.account for link in theirs}:
@@ -174,10 +175,7 @@ class Flow:
         with self._db.read() as tx:
             lapsed = links.with_lapsed_claim(tx, now=now)
         for link in lapsed:
-            try:
-                self._settle(link, now=now)
-            except AccountsUnavailable:
-                log.warning("claim not settled", extra={"request": link.request})
+            self._settle(link, now=now)
 
     def purge(self, *, now: datetime) -> int:
         """Delete what is older than the retention; returns how many requests."""
@@ -236,27 +234,21 @@ class Flow:
             raise LinkUnknown
         return link, made_at
 
-    def _deniable(self, token: str, *, now: datetime) -> list[Link]:
+    def _deniable(self, tx: Transaction, token: str, *, now: datetime) -> list[Link]:
         """All links of the request that *token* is from, if they can still be closed."""
         try:
             payload, made_at = self._rules.deny_tokens.read(token)
         except BadToken as error:
             raise LinkUnknown from error
-        with self._db.read() as tx:
-            link = links.get(tx, payload.hex())
-            theirs = links.of_request(tx, link.request) if link else []
-            used = [
-                one
-                for one in theirs
-                if one.state == "used" or links.used_since(tx, one.account, one.request)
-            ]
-            busy = [one for one in theirs if links.is_claimed(tx, one.account)]
-        if not theirs:
+        link = links.get(tx, payload.hex())
+        if link is None:
             raise LinkUnknown
-        if used:
-            raise LinkUsed
-        if busy:
-            raise LinkBusy
+        theirs = links.of_request(tx, link.request)
+        for one in theirs:
+            if one.state == "used" or links.used_since(tx, one.account, one.request):
+                raise LinkUsed
+            if links.is_claimed(tx, one.account):
+                raise LinkBusy
         if now - made_at > self._rules.link_lifetime:
             raise LinkExpired
         return theirs

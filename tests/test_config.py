@@ -141,6 +141,14 @@ def test_env_file_is_read_and_must_be_private(tmp_path: Path) -> None:
         config.load(GOOD, tmp_path)
 
 
+def test_env_file_takes_no_variables(tmp_path: Path) -> None:
+    """What looks like a variable in a password is told, never silently replaced."""
+    (tmp_path / ".env").write_text("RESET_MAIL_PASSWORD=abc${HOME}def\n")
+    (tmp_path / ".env").chmod(0o600)
+    with pytest.raises(ConfigurationError, match="RESET_MAIL_PASSWORD"):
+        config.load(GOOD, tmp_path)
+
+
 def test_secrets_do_not_show(tmp_path: Path) -> None:
     """The settings can be printed without giving anything away."""
     settings = config.load({**GOOD, "RESET_MAIL_PASSWORD": "s3cr3t"}, tmp_path)
