@@ -83,7 +83,7 @@ class Delivery:
             wanted = [a for a in usable if self._is_wanted(tx, message.request, a)]
             if usable and not wanted:
                 event = "request_closed"
-            elif message.content["limited"] == "yes" and self._have_links(tx, wanted, now=now):
+            elif usable and self._is_too_much(tx, message, wanted, now=now):
                 wanted, event = [], "limited"
             if not wanted:
                 outbox.mark_dropped(tx, message)
@@ -98,12 +98,19 @@ class Delivery:
         """Neither denied, nor was the password of *account* set after this request was made."""
         return audit.is_open(tx, request) and not links.used_since(tx, account.id, request)
 
-    def _have_links(self, tx: Transaction, accounts: Sequence[Account], *, now: datetime) -> bool:
-        """Whether each account has a live link: who asked too often must not lock the owner out."""
+    def _is_too_much(
+        self, tx: Transaction, message: Message, accounts: Sequence[Account], *, now: datetime
+    ) -> bool:
+        """Over the limit of the address, while each account has a live link of another mail.
+
+        Without such a link the mail leaves: who asks too often must not lock the owner out.
+        """
+        if message.content["limited"] == "no":
+            return False
         since = now - self._rules.link_lifetime
         return all(
             any(
-                self._rules.is_unchanged(link, account)
+                self._rules.is_unchanged(link, account) and link.request != message.request
                 for link in links.open_since(tx, account.id, since=since)
             )
             for account in accounts

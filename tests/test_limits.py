@@ -13,6 +13,7 @@ from werkzeug.test import TestResponse
 from config import Settings
 from reset.counters import DatabaseStorage
 from reset.db import Database
+from reset.errors import MailDeferred
 from tests.conftest import Clock, Portal, Visitor, hash_bcrypt, links_in
 
 
@@ -68,6 +69,32 @@ def test_stranger_cannot_lock_the_owner_out(
     link = visitor.link()
     assert len(visitor.mails()) == 6
     assert visitor.set_password(link).status_code == 303
+
+
+def test_mail_over_the_limit_survives_a_retry(
+    visitor: Visitor, clock: Clock, portal: Portal, ana: int
+) -> None:
+    """The link that a first attempt made is no reason to drop the second."""
+    for _ in range(5):
+        visitor.ask()
+    visitor.run_worker()
+    portal.set(ana, clave=hash_bcrypt("Portal-Hizo-Esta-9"))
+    clock.advance(seconds=1)
+    visitor.ask()
+    visitor.sender.failures = [MailDeferred("451 later")]
+    visitor.run_worker()
+    clock.advance(minutes=2)
+    visitor.run_worker()
+    assert len(visitor.mails()) == 6
+
+
+def test_unknown_address_over_the_limit_is_told_as_unknown(visitor: Visitor, clock: Clock) -> None:
+    """The help desk hears why nothing was mailed."""
+    for _ in range(7):
+        clock.advance(seconds=1)
+        visitor.ask("nadie@example.com")
+    visitor.run_worker()
+    assert visitor.trace("nadie@example.com") == ["requested", "no_account"]
 
 
 def test_short_lives_lock_nobody_out(
