@@ -20,6 +20,7 @@ from config import Settings
 from reset import cli, faults, logs, texts
 from reset.accounts import AccountBackend
 from reset.accounts.sql import SqlAccounts
+from reset.bearer import Bearer
 from reset.captcha import Captcha
 from reset.db import Database
 from reset.delivery import Delivery
@@ -27,9 +28,10 @@ from reset.embed import Headers
 from reset.errors import ConfigurationError, StoreUnavailable
 from reset.flow import Flow
 from reset.limits import Limits
+from reset.mail import Letter
 from reset.mail.messages import compose
 from reset.mail.outbox import Retry
-from reset.mail.sender import Sender
+from reset.mail.sender import MimeMessage, Sender
 from reset.policy import PROFILES, Policy
 from reset.rules import Rules
 from reset.service import Service
@@ -115,49 +117,58 @@ def _service(
     accounts: AccountBackend | None,
     clock: Callable[[], datetime],
 ) -> Service:
-    keys = settings.secret_keys
+    keys, brand, rules = settings.secret_keys, settings.brand, _rules(settings)
     database = _database(settings)
-    brand = settings.brand
-    captcha = Captcha(keys, length=settings.captcha_length, lifetime=settings.captcha_lifetime)
     accounts = accounts or SqlAccounts(
         settings.accounts_url, settings.accounts_columns, settings.accounts_hash
     )
+    captcha = Captcha(keys, length=settings.captcha_length, lifetime=settings.captcha_lifetime)
     profile = PROFILES[settings.password_profile]
     policy = Policy(profile, (brand.name, brand.organisation, settings.host))
-    rules = _rules(settings)
-    flow = Flow(database, accounts, captcha, policy, rules)
+    flow = Flow(database, captcha, rules)
+    bearer = Bearer(database, accounts, policy, rules)
     delivery = Delivery(database, accounts, rules)
-
-    def make_worker() -> Worker:
-        sender = Sender(app, timeout=settings.mail.timeout.total_seconds(), ehlo_host=settings.host)
-        in_words = functools.partial(
-            compose, zone=settings.timezone, reply_to=settings.brand.support_email
-        )
-        return Worker(flow, delivery, in_words, sender, clock)
-
     return Service(
         clock=clock,
         database=database,
         flow=flow,
+        bearer=bearer,
         delivery=delivery,
         captcha=captcha,
-        limits=Limits(
-            app,
-            database,
-            per_ip=settings.limit_per_ip,
-            per_address=settings.limit_per_address,
-            keys=keys,
-            clock=clock,
-        ),
+        limits=_limits(app, settings, database, clock),
         brand=brand,
         profile=profile,
         public_url=settings.public_url,
         timezone=settings.timezone,
         link_lifetime=settings.link_lifetime,
         captcha_length=settings.captcha_length,
-        make_worker=make_worker,
+        make_worker=lambda: Worker(
+            flow, bearer, delivery, _composer(settings), _sender(app, settings), clock
+        ),
         page_urls=_page_urls(app, settings),
     )
+
+
+def _limits(
+    app: Flask, settings: Settings, database: Database, clock: Callable[[], datetime]
+) -> Limits:
+    return Limits(
+        app,
+        database,
+        per_ip=settings.limit_per_ip,
+        per_address=settings.limit_per_address,
+        keys=settings.secret_keys,
+        clock=clock,
+    )
+
+
+def _composer(settings: Settings) -> Callable[[Letter], MimeMessage]:
+    return functools.partial(compose, zone=settings.timezone, reply_to=settings.brand.support_email)
+
+
+def _sender(app: Flask, settings: Settings) -> Sender:
+    timeout = settings.mail.timeout.total_seconds()
+    return Sender(app, timeout=timeout, ehlo_host=settings.host)
 
 
 def _database(settings: Settings) -> Database:

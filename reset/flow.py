@@ -1,72 +1,31 @@
-"""The use cases of visitors and help desk, told without HTTP, HTML or SMTP.
+"""The use cases of visitors who ask and of the help desk, told without HTTP, HTML or SMTP.
 
-Every state change is one transaction here; web, worker and command line run the same code. What
-the worker does with a queued mail stands in `delivery`.
+Every state change is one transaction; web, worker and command line run the same code. What the
+worker does with a queued mail stands in `delivery`, what a link is good for in `bearer`.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from reset import audit, captcha, counters, links
-from reset.accounts import Account, AccountBackend
-from reset.address import has_address, normalise
+from reset import audit, captcha, counters
+from reset.address import normalise
 from reset.audit import ResetRequest
-from reset.db import Database, Transaction, stamp
-from reset.errors import (
-    AccountChanged,
-    AccountsUnavailable,
-    BadToken,
-    CaptchaRefused,
-    InvalidAddress,
-    LinkBusy,
-    LinkExpired,
-    LinkReplaced,
-    LinkUnknown,
-    LinkUsed,
-    PasswordRefused,
-    StoreUnavailable,
-)
-from reset.links import Link
+from reset.db import Database
+from reset.errors import CaptchaRefused, InvalidAddress, StoreUnavailable
 from reset.mail import outbox
-from reset.policy import Policy
 from reset.rules import Rules
 
-CLAIM = timedelta(seconds=60)  # Longer than any time-out of an account store.
 UNATTENDED = timedelta(minutes=5)
-log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class OpenLink:
-    """A link that can be used now, and the account as it is now."""
-
-    link: Link
-    account: Account
 
 
 class Flow:
-    """The use cases over one database and one source of accounts."""
+    """The use cases over one database; none of them looks an account up."""
 
-    def __init__(
-        self,
-        database: Database,
-        accounts: AccountBackend,
-        challenges: captcha.Captcha,
-        policy: Policy,
-        rules: Rules,
-    ) -> None:
+    def __init__(self, database: Database, challenges: captcha.Captcha, rules: Rules) -> None:
         self._db = database
-        self._accounts = accounts
         self._captcha = challenges
-        self._policy = policy
         self._rules = rules
-
-    # -- A visitor asks -----------------------------------------------------------------------
 
     def check_captcha(self, challenge: str, typed: str, *, now: datetime) -> None:
         """Spend *challenge*, right or wrong.
@@ -99,84 +58,6 @@ class Flow:
             )
         return number
 
-    # -- The bearer of a link ------------------------------------------------------------------
-
-    def open_link(self, token: str, *, now: datetime) -> OpenLink:
-        """The account that *token* may set a password for; only notes that it was opened.
-
-        Raises:
-            LinkError: it cannot be used; its class says why.
-            LinkBusy: somebody is using it right now.
-        """
-        opened = self._usable(token, now=now)
-        with self._db.begin(durable=False) as tx:
-            if links.note_opened(tx, opened.link, now=now):
-                audit.note(tx, opened.link.request, "link_opened", now=now)
-        return opened
-
-    def set_password(self, token: str, password: str, *, origin: str, now: datetime) -> None:
-        """Set *password*, exactly as typed, and use the link up.
-
-        Raises:
-            PasswordRefused: a rule or the portal's store does not take it; the link stays good.
-            LinkError, LinkBusy: as in `open_link`.
-            AccountsUnavailable: the store did not answer; the link is good again, at once or when
-                the worker has settled the claim.
-        """
-        opened = self._usable(token, now=now)
-        self._refuse_weak(opened, password, now=now)
-        with self._claimed(opened.link, origin=origin, now=now):
-            try:
-                self._change(opened, password)
-            except AccountsUnavailable:
-                # The answer may have been lost on its way: look what is true.
-                if not self._took(opened, password):
-                    raise
-        self._finish(opened.link, opened.account, origin, now=now)
-
-    def weaknesses(self, opened: OpenLink, password: str) -> list[str]:
-        """The codes of every rule that *password* does not keep for this account; may be empty."""
-        codes = self._policy.violations(password, opened.account.personal)
-        if codes:
-            return [str(code) for code in codes]
-        return ["same_as_present"] if self._accounts.has_password(opened.account, password) else []
-
-    def check_denial(self, token: str, *, now: datetime) -> None:
-        """Whether "no fui yo" can still be said with *token*; changes nothing.
-
-        Raises:
-            LinkUnknown: not one of ours.
-            LinkExpired: the links of its mail are dead anyway.
-            LinkUsed: too late, a password of the account was set meanwhile.
-            LinkBusy: somebody is setting one right now.
-        """
-        with self._db.read() as tx:
-            self._deniable(tx, token, now=now)
-
-    def deny(self, token: str, *, now: datetime) -> None:
-        """Close the open requests of the accounts behind *token*: "I did not ask for this".
-
-        Raises:
-            LinkError, LinkBusy: as in `check_denial`.
-        """
-        with self._db.begin() as tx:
-            theirs = self._deniable(tx, token, now=now)
-            request = theirs[0].request
-            audit.note(tx, request, "denied", now=now)
-            for account in {link.account for link in theirs}:
-                for closed in links.close_all(tx, account):
-                    audit.note(tx, closed, "link_closed", now=now)
-            audit.close_alike(tx, request, now=now)
-
-    # -- Housekeeping --------------------------------------------------------------------------
-
-    def settle_claims(self, *, now: datetime) -> None:
-        """Finish what a crash left half-done: the password was changed, or the link is good."""
-        with self._db.read() as tx:
-            lapsed = links.with_lapsed_claim(tx, now=now)
-        for link in lapsed:
-            self._settle(link, now=now)
-
     def purge(self, *, now: datetime) -> int:
         """Delete what is older than the retention; returns how many requests."""
         with self._db.begin() as tx:
@@ -205,143 +86,3 @@ class Flow:
                 return not outbox.is_due(tx, now=now - UNATTENDED)
         except StoreUnavailable:
             return False
-
-    # -- Parts ---------------------------------------------------------------------------------
-
-    def _usable(self, token: str, *, now: datetime) -> OpenLink:
-        link, made_at = self._genuine(token)
-        if link.state == "used":
-            raise LinkUsed
-        if link.state == "closed":
-            raise LinkReplaced
-        if now - made_at > self._rules.link_lifetime:
-            raise LinkExpired
-        if link.state == "claimed":
-            raise LinkBusy
-        account = self._accounts.get(link.account)
-        if account is None or account.obstacle or not self._rules.is_unchanged(link, account):
-            raise LinkReplaced
-        return OpenLink(link, account)
-
-    def _genuine(self, token: str) -> tuple[Link, datetime]:
-        try:
-            payload, made_at = self._rules.link_tokens.read(token)
-        except BadToken as error:
-            raise LinkUnknown from error
-        with self._db.read() as tx:
-            link = links.get(tx, payload.hex())
-        if link is None:
-            raise LinkUnknown
-        return link, made_at
-
-    def _deniable(self, tx: Transaction, token: str, *, now: datetime) -> list[Link]:
-        """All links of the request that *token* is from, if they can still be closed."""
-        try:
-            payload, made_at = self._rules.deny_tokens.read(token)
-        except BadToken as error:
-            raise LinkUnknown from error
-        link = links.get(tx, payload.hex())
-        if link is None:
-            raise LinkUnknown
-        theirs = links.of_request(tx, link.request)
-        for one in theirs:
-            if one.state == "used" or links.used_since(tx, one.account, one.request):
-                raise LinkUsed
-            if links.is_claimed(tx, one.account):
-                raise LinkBusy
-        if now - made_at > self._rules.link_lifetime:
-            raise LinkExpired
-        return theirs
-
-    def _refuse_weak(self, opened: OpenLink, password: str, *, now: datetime) -> None:
-        codes = self.weaknesses(opened, password)
-        if codes:
-            self._note_refused_password(opened.link, codes, now=now)
-            raise PasswordRefused(codes)
-
-    @contextmanager
-    def _claimed(self, link: Link, *, origin: str, now: datetime) -> Iterator[None]:
-        """Hold *link* while a password is set; a refusal gives it back.
-
-        A claim left by any other failure is settled by the worker when it has run out.
-        """
-        with self._db.begin() as tx:
-            if not links.claim(tx, link, until=now + CLAIM, origin=origin):
-                raise LinkBusy
-        try:
-            yield
-        except AccountChanged as error:
-            with self._db.begin() as tx:
-                links.close(tx, link)
-                audit.note(tx, link.request, "link_closed", now=now)
-            raise LinkReplaced from error
-        except PasswordRefused as error:
-            with self._db.begin() as tx:
-                links.give_back(tx, link)
-            self._note_refused_password(link, error.codes, now=now)
-            raise
-
-    def _change(self, opened: OpenLink, password: str) -> None:
-        """Look once more, now that nobody else can use the link, then write."""
-        account = self._accounts.get(opened.account.id)
-        if account is None or account.obstacle or account.identity != opened.account.identity:
-            raise AccountChanged
-        self._accounts.set_password(opened.account, password)
-
-    def _took(self, opened: OpenLink, password: str) -> bool:
-        """Whether *password* was set although the store's answer was lost; else gives back."""
-        account = self._accounts.get(opened.account.id)
-        if account is not None and self._accounts.has_password(account, password):
-            return True
-        with self._db.begin() as tx:
-            links.give_back(tx, opened.link)
-        return False
-
-    def _settle(self, link: Link, *, now: datetime) -> None:
-        """End a claim that nobody came back for by what the portal's store says now."""
-        account = self._accounts.get(link.account)
-        with self._db.read() as tx:
-            address = audit.address_of(tx, link.request)
-            wanted = audit.is_open(tx, link.request)
-            by_another = links.used_since(tx, link.account, link.request)
-        changed = account is not None and not self._rules.is_unchanged(link, account)
-        moved = account is not None and not has_address(account.address, address)
-        if account is not None and changed and not moved and not by_another:
-            self._finish(link, account, link.origin or "", now=now)
-            return
-        with self._db.begin() as tx:
-            # The account moved to another address, was changed by another link, or is gone, or
-            # the person said "no fui yo" meanwhile: the link must not come back to life.
-            if changed or account is None or not wanted:
-                links.close(tx, link)
-            else:
-                links.give_back(tx, link)
-
-    def _finish(self, link: Link, account: Account, origin: str, *, now: datetime) -> None:
-        """Note a changed password and queue the confirmation, in one transaction."""
-        try:
-            with self._db.begin() as tx:
-                if not links.use(tx, link, now=now):
-                    return
-                audit.note(tx, link.request, "password_changed", now=now, origin=origin)
-                content = {
-                    "to": account.address,
-                    "name": account.name,
-                    "login": account.login,
-                    "origin": origin,
-                    "when": stamp(now),
-                }
-                host = self._rules.mail_host
-                outbox.enqueue(
-                    tx, link.request, "password_changed", host=host, now=now, content=content
-                )
-                for other in links.close_all(tx, account.id):
-                    audit.note(tx, other, "superseded", now=now)
-        except StoreUnavailable:
-            # The password is changed, and that is what the person must hear. The worker finds
-            # the claim, compares fingerprints and sends the confirmation.
-            log.exception("change not noted", extra={"request": link.request})
-
-    def _note_refused_password(self, link: Link, codes: Sequence[str], *, now: datetime) -> None:
-        with self._db.begin(durable=False) as tx:
-            audit.note(tx, link.request, "password_refused", now=now, reasons=", ".join(codes))

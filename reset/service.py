@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 from flask import current_app
 
+from reset.bearer import Bearer
 from reset.brand import Brand
 from reset.captcha import Captcha
 from reset.db import Database
@@ -27,6 +28,7 @@ class Service:
     clock: Callable[[], datetime]
     database: Database
     flow: Flow
+    bearer: Bearer
     delivery: Delivery
     captcha: Captcha
     limits: Limits

@@ -9,9 +9,9 @@ from flask import Blueprint, Response, abort, redirect, render_template, request
 from werkzeug.wrappers import Response as AnyResponse
 
 from reset import audit, texts
+from reset.bearer import OpenLink
 from reset.embed import refuse_foreign_form
 from reset.errors import BadToken, CaptchaRefused, LinkUnknown, PasswordRefused
-from reset.flow import OpenLink
 from reset.forms import PasswordForm, RequestForm, require_fields
 from reset.origin import coarse
 from reset.policy import LONGEST
@@ -77,7 +77,7 @@ def open_link(token: str) -> str:
     """The form for a new password. Mail scanners open every link: this uses nothing up."""
     parts = service()
     parts.limits.count_client("link")
-    opened = parts.flow.open_link(token, now=parts.clock())
+    opened = parts.bearer.open_link(token, now=parts.clock())
     return _password_page(PasswordForm(formdata=None), token, opened)
 
 
@@ -97,15 +97,17 @@ def new_password() -> str | AnyResponse:
     token = form.token.data
     if form.validate():
         try:
-            parts.flow.set_password(token, form.password.data, origin=_origin(), now=parts.clock())
+            parts.bearer.set_password(
+                token, form.password.data, origin=_origin(), now=parts.clock()
+            )
             return redirect(url_for(".done"), code=303)
         except PasswordRefused as refused:
             form.refuse(_sentences(refused.codes))
-            opened = parts.flow.open_link(token, now=parts.clock())
+            opened = parts.bearer.open_link(token, now=parts.clock())
     else:
-        opened = parts.flow.open_link(token, now=parts.clock())
+        opened = parts.bearer.open_link(token, now=parts.clock())
         if form.password.data:
-            form.refuse(_sentences(parts.flow.weaknesses(opened, form.password.data)))
+            form.refuse(_sentences(parts.bearer.weaknesses(opened, form.password.data)))
     return _password_page(form, token, opened)
 
 
@@ -119,7 +121,7 @@ def done() -> str:
 def ask_denial(token: str) -> str:
     """Asks once; scanners that follow the link change nothing."""
     service().limits.count_client("link")
-    service().flow.check_denial(token, now=service().clock())
+    service().bearer.check_denial(token, now=service().clock())
     return render_template("reset/deny.html", token=token, action=url_for(".deny"))
 
 
@@ -128,7 +130,7 @@ def deny() -> str:
     """Close the open links of the account."""
     parts = service()
     _accept_form("deny", "token")
-    parts.flow.deny(request.form["token"], now=parts.clock())
+    parts.bearer.deny(request.form["token"], now=parts.clock())
     return render_template("reset/denied.html")
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from time import monotonic
 
+from reset.bearer import Bearer
 from reset.delivery import Delivery
 from reset.errors import (
     AccountsUnavailable,
@@ -36,12 +37,14 @@ class Worker:
     def __init__(
         self,
         flow: Flow,
+        bearer: Bearer,
         delivery: Delivery,
         compose: Callable[[Letter], MimeMessage],
         sender: Sender,
         clock: Callable[[], datetime],
     ) -> None:
         self._flow = flow
+        self._bearer = bearer
         self._delivery = delivery
         self._compose = compose
         self._sender = sender
@@ -97,7 +100,7 @@ class Worker:
             self._next_purge = now + PURGE_EVERY
             purged = self._flow.purge(now=now)
             log.info("purged", extra={"requests": purged})
-        self._flow.settle_claims(now=now)
+        self._bearer.settle_claims(now=now)
 
     def _deliver(self, message: Message) -> MailDeferred | None:
         """One attempt at one message; returns the failure if the server is down for all."""

@@ -15,8 +15,8 @@ from reset import links
 from reset.accounts import Account
 from reset.accounts.memory import MemoryAccounts
 from reset.accounts.sql import SqlAccounts
+from reset.bearer import CLAIM
 from reset.errors import AccountsUnavailable, ConfigurationError, StoreUnavailable
-from reset.flow import CLAIM
 from reset.tokens import Tokens
 from tests.conftest import (
     ADDRESS,
@@ -374,14 +374,29 @@ class Unreliable(SqlAccounts):
             raise self.failure
 
 
+MakeUnreliable = Callable[[BaseException], tuple[Visitor, Unreliable]]
+
+
+@pytest.fixture
+def unreliable(
+    make_app: Callable[..., Flask], make_visitor: Callable[[Flask], Visitor], portal: Portal
+) -> MakeUnreliable:
+    """A visitor of a service whose account store fails after each change, and that store."""
+
+    def make(failure: BaseException) -> tuple[Visitor, Unreliable]:
+        accounts = Unreliable(portal, failure)
+        return make_visitor(make_app(accounts=accounts)), accounts
+
+    return make
+
+
 def test_lost_answer_of_the_store_is_settled_by_looking(
-    make_app: Callable[..., Flask],
-    make_visitor: Callable[[Flask], Visitor],
+    unreliable: MakeUnreliable,
     portal: Portal,
     ana: int,
 ) -> None:
     """If the store changed the password but its answer was lost, the person hears the truth."""
-    visitor = make_visitor(make_app(accounts=Unreliable(portal, AccountsUnavailable())))
+    visitor, _ = unreliable(AccountsUnavailable())
     assert visitor.set_password(visitor.link()).status_code == 303
     visitor.run_worker()
     assert len(visitor.mails()) == 2
@@ -389,16 +404,14 @@ def test_lost_answer_of_the_store_is_settled_by_looking(
 
 
 def test_change_of_somebody_elses_is_no_success(
-    make_app: Callable[..., Flask],
-    make_visitor: Callable[[Flask], Visitor],
+    unreliable: MakeUnreliable,
     portal: Portal,
     ana: int,
 ) -> None:
     """The store failed while the portal itself changed the password: ours is not "actualizada"."""
-    accounts = Unreliable(portal, AccountsUnavailable())
+    visitor, accounts = unreliable(AccountsUnavailable())
     accounts.changes = False
     accounts.before = [lambda: portal.set(ana, clave=hash_bcrypt("Portal-Hizo-Esta-9"))]
-    visitor = make_visitor(make_app(accounts=accounts))
     assert visitor.set_password(visitor.link()).status_code == 503
     visitor.run_worker()
     assert len(visitor.mails()) == 1
@@ -413,8 +426,7 @@ def test_change_of_somebody_elses_is_no_success(
     ],
 )
 def test_crash_in_the_middle_is_settled_by_the_worker(
-    make_app: Callable[..., Flask],
-    make_visitor: Callable[[Flask], Visitor],
+    unreliable: MakeUnreliable,
     portal: Portal,
     clock: Clock,
     ana: int,
@@ -424,9 +436,8 @@ def test_crash_in_the_middle_is_settled_by_the_worker(
     status: int,
 ) -> None:
     """Changed means one confirmation; unchanged means that the link works, if nobody ended it."""
-    accounts = Unreliable(portal, KeyboardInterrupt())
+    visitor, accounts = unreliable(KeyboardInterrupt())
     accounts.changes = changed
-    visitor = make_visitor(make_app(accounts=accounts))
     link = visitor.link()
     with pytest.raises(KeyboardInterrupt):
         visitor.set_password(link)
@@ -442,14 +453,13 @@ def test_crash_in_the_middle_is_settled_by_the_worker(
 
 
 def test_portal_that_is_down_holds_up_no_housekeeping(
-    make_app: Callable[..., Flask],
-    make_visitor: Callable[[Flask], Visitor],
+    unreliable: MakeUnreliable,
     portal: Portal,
     clock: Clock,
     ana: int,
 ) -> None:
     """A claim that cannot be settled yet does not keep old requests from being purged."""
-    visitor = make_visitor(make_app(accounts=Unreliable(portal, KeyboardInterrupt())))
+    visitor, _ = unreliable(KeyboardInterrupt())
     link = visitor.link()
     with pytest.raises(KeyboardInterrupt):
         visitor.set_password(link)
@@ -580,16 +590,14 @@ def test_denial_ends_with_the_life_of_its_mail(visitor: Visitor, clock: Clock, a
 
 
 def test_crashed_link_and_used_link_confirm_once(
-    make_app: Callable[..., Flask],
-    make_visitor: Callable[[Flask], Visitor],
+    unreliable: MakeUnreliable,
     portal: Portal,
     clock: Clock,
     ana: int,
 ) -> None:
     """One change is confirmed once, although another link was left claimed by a crash."""
-    accounts = Unreliable(portal, KeyboardInterrupt())
+    visitor, accounts = unreliable(KeyboardInterrupt())
     accounts.changes = False
-    visitor = make_visitor(make_app(accounts=accounts))
     crashed, used = visitor.link(), visitor.link()
     with pytest.raises(KeyboardInterrupt):
         visitor.set_password(crashed)

@@ -79,7 +79,7 @@ def test_no_secret_reaches_a_log(
     link = visitor.link()
     visitor.set_password(link, "Colombia2026")
     with monkeypatch.context() as patch:
-        patch.setattr(visitor.parts.flow, "open_link", _fail)
+        patch.setattr(visitor.parts.bearer, "open_link", _fail)
         assert visitor.client.get(link).status_code == 500
     portal.path.rename(portal.path.with_suffix(".away"))
     assert visitor.set_password(link).status_code == 503
@@ -102,7 +102,7 @@ def test_unexpected_error_is_a_calm_page(
 ) -> None:
     """No traceback, in Spanish, with the help desk's number."""
     link = visitor.link()
-    monkeypatch.setattr(visitor.parts.flow, "open_link", _fail)
+    monkeypatch.setattr(visitor.parts.bearer, "open_link", _fail)
     answer = visitor.client.get(link)
     assert answer.status_code == 500
     assert "Traceback" not in answer.text

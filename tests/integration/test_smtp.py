@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from email.message import EmailMessage
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -247,19 +248,23 @@ def test_bad_server_holds_nobody_for_long(
     assert len(outcomes) == 1
 
 
+def take_one(connection: socket.socket, pause: float = 0) -> None:
+    """Take one mail, think for *pause* seconds, say so, and hang up."""
+    connection.sendall(b"220 sink\r\n")
+    for answer in (b"250 ok", b"250 ok", b"250 ok", b"354 go"):
+        connection.recv(100_000)
+        connection.sendall(answer + b"\r\n")
+    data = b""
+    while not data.endswith(b"\r\n.\r\n"):
+        data += connection.recv(100_000)
+    time.sleep(pause)
+    connection.sendall(b"250 queued\r\n")
+
+
 def test_hanging_up_after_the_mail_is_no_failure(
     make_sender: Callable[..., tuple[Flask, Sender]],
 ) -> None:
     """A server that answers 250 and goes has taken the mail; the next one is sent afresh."""
-
-    def take_one(connection: socket.socket) -> None:
-        connection.sendall(b"220 sink\r\n")
-        for answer in (b"250 ok", b"250 ok", b"250 ok", b"354 go", b"250 queued"):
-            data = connection.recv(100_000)
-            while answer == b"250 queued" and not data.endswith(b"\r\n.\r\n"):
-                data += connection.recv(100_000)
-            connection.sendall(answer + b"\r\n")
-
     with scripted(take_one) as port:
         app, sender = make_sender(port)
         with app.app_context():
@@ -273,18 +278,7 @@ def test_slow_answer_after_the_mail_is_waited_for(
     make_sender: Callable[..., tuple[Flask, Sender]],
 ) -> None:
     """A server that scans for longer than the time-out gets the mail once, not again and again."""
-
-    def scan(connection: socket.socket) -> None:
-        connection.sendall(b"220 sink\r\n")
-        for answer in (b"250 ok", b"250 ok", b"250 ok", b"354 go", b"250 queued"):
-            data = connection.recv(100_000)
-            while answer == b"250 queued" and not data.endswith(b"\r\n.\r\n"):
-                data += connection.recv(100_000)
-            if answer == b"250 queued":
-                time.sleep(1)
-            connection.sendall(answer + b"\r\n")
-
-    with scripted(scan) as port:
+    with scripted(partial(take_one, pause=1)) as port:
         app, sender = make_sender(port, timeout=0.3)
         with app.app_context():
             sender.send(message())
