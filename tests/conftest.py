@@ -7,7 +7,7 @@ import re
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -130,6 +130,14 @@ class Portal:
         with closing(sqlite3.connect(self.path)) as db:
             row = db.execute("SELECT clave FROM usuarios WHERE id = ?", [account]).fetchone()
         return str(row[0])
+
+    @contextmanager
+    def down(self) -> Iterator[None]:
+        """The portal's database does not answer during the block."""
+        away = self.path.with_suffix(".away")
+        self.path.rename(away)
+        yield
+        away.rename(self.path)
 
     def lets_in(self, account: int, password: str) -> bool:
         """Whether the portal's own log-in, which is not our code, accepts *password*."""

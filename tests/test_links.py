@@ -350,9 +350,8 @@ def test_link_is_claimed_by_one(visitor: Visitor, clock: Clock, ana: int) -> Non
 def test_store_that_is_down_keeps_the_link(visitor: Visitor, portal: Portal, ana: int) -> None:
     """The page says that it could not be done now; later the same link works."""
     link = visitor.link()
-    portal.path.rename(portal.path.with_suffix(".away"))
-    assert visitor.set_password(link).status_code == 503
-    portal.path.with_suffix(".away").rename(portal.path)
+    with portal.down():
+        assert visitor.set_password(link).status_code == 503
     assert visitor.set_password(link).status_code == 303
 
 

@@ -135,11 +135,9 @@ def test_accounts_that_are_down_delay_the_mail(
     visitor: Visitor, portal: Portal, clock: Clock, ana: int
 ) -> None:
     """The request was accepted; the look-up follows when the portal's store answers again."""
-    away = portal.path.with_suffix(".away")
     visitor.ask()
-    portal.path.rename(away)
-    visitor.run_worker()
-    away.rename(portal.path)
+    with portal.down():
+        visitor.run_worker()
     clock.advance(minutes=2)
     visitor.run_worker()
     assert len(visitor.mails()) == 1
@@ -233,11 +231,9 @@ def test_account_is_noted_when_it_is_found(
     visitor: Visitor, portal: Portal, clock: Clock, ana: int
 ) -> None:
     """Also if the first attempt could not look anybody up; and only once."""
-    away = portal.path.with_suffix(".away")
     visitor.ask()
-    portal.path.rename(away)
-    visitor.run_worker()
-    away.rename(portal.path)
+    with portal.down():
+        visitor.run_worker()
     visitor.sender.failures = [GREYLISTED]
     for _ in range(3):
         clock.advance(minutes=4)
