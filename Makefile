@@ -3,10 +3,14 @@ PYTHON ?= python3
 PORT_OFFSET ?= 0
 BIN := .venv/bin
 
-.PHONY: run test flow lock
+.PHONY: run trace test flow lock
 
 run: .venv/run.stamp
 	@PORT_OFFSET=$(PORT_OFFSET) $(BIN)/python -m demo.run
+
+# What happened to a request of the demo: make trace OF=4821-0937-5562
+trace: .venv/run.stamp
+	@$(BIN)/python -m demo.run --trace "$(OF)"
 
 test: .venv/test.stamp
 	$(BIN)/ruff check

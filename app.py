@@ -131,6 +131,7 @@ def _service(
     return Service(
         clock=clock,
         database=database,
+        accounts=accounts,
         flow=flow,
         bearer=bearer,
         delivery=delivery,

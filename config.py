@@ -86,6 +86,9 @@ def load(environ: Mapping[str, str] | None = None, root: Path | None = None) -> 
     reader = Values({n: v for n, v in {**values, **environ}.items() if n.startswith(PREFIX)})
     if values:
         reader.refuse_readable_by_others(dotenv)
+    for name in (name for name, value in values.items() if "${" in value):
+        # Flask's command replaces it by a variable, gunicorn does not.
+        reader.fault(name.removeprefix(PREFIX), "must not contain ${ in .env; use a file")
     settings = _settings(reader, dotenv.parent)
     reader.raise_faults()
     return settings

@@ -6,6 +6,7 @@ import http.client
 import os
 import secrets
 import socket
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
@@ -41,6 +42,10 @@ class Ports:
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
     instance, ports = options.instance.resolve(), Ports.at(options.offset)
+    if options.trace:
+        command = [sys.executable, "-m", "flask", "--app", "app", "reset", "trace", options.trace]
+        env = service_environment(os.environ, instance, ports)
+        return subprocess.call(command, cwd=ROOT, env=env)  # noqa: S603 - our own command
     switch = StopSwitch()
     try:
         for port in astuple(ports):
@@ -68,6 +73,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         type=Path,
         default=Path("instance"),
         help="the folder for everything that is stored (default: instance)",
+    )
+    parser.add_argument(
+        "--trace", metavar="NUMBER-OR-ADDRESS", help="only tell what happened to a request"
     )
     return parser.parse_args(arguments)
 
@@ -215,6 +223,7 @@ def welcome(env: Mapping[str, str], instance: Path, ports: Ports) -> str:
     Mail address     {accounts.DEMO_EMAIL}
 
     Output           {instance / "logs"}
+    What happened    make trace OF={accounts.DEMO_EMAIL}  (or a request number)
 
   Ctrl-C ends everything.
 """

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from email_validator import EmailNotValidError, validate_email
+from email_validator import SPECIAL_USE_DOMAIN_NAMES, EmailNotValidError, validate_email
 
 from reset.errors import InvalidAddress
 
+# Offices use `oficina.local` and the like; which domains exist is the portal's business.
+SPECIAL_USE_DOMAIN_NAMES.clear()
 LONGEST = 254  # RFC 5321, 4.5.3.1.3: a path of 256 octets holds an address of 254.
 _INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u2060\ufeff]")
 
@@ -34,7 +36,7 @@ def normalise(typed: str) -> str:
             address,
             check_deliverability=False,
             allow_smtputf8=False,
-            globally_deliverable=False,  # Offices use names such as `oficina.local`.
+            globally_deliverable=False,
             strict=True,
         )
     except (EmailNotValidError, UnicodeError) as error:

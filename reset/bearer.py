@@ -66,7 +66,8 @@ class Bearer:
         opened = self._usable(token, now=now)
         with self._db.begin(durable=False) as tx:
             if links.note_opened(tx, opened.link, now=now):
-                audit.note(tx, opened.link.request, "link_opened", now=now)
+                login = opened.account.login
+                audit.note(tx, opened.link.request, "link_opened", now=now, login=login)
         return opened
 
     def set_password(self, token: str, password: str, *, origin: str, now: datetime) -> None:
@@ -111,17 +112,22 @@ class Bearer:
     def deny(self, token: str, *, now: datetime) -> None:
         """Close the open requests of the accounts behind *token*: "I did not ask for this".
 
+        With several accounts on one mailbox, what is still open is closed before LinkUsed tells
+        that a password was already set with another one.
+
         Raises:
             LinkError, LinkBusy: as in `check_denial`.
         """
         with self._db.begin() as tx:
-            theirs = self._deniable(tx, token, now=now)
+            theirs, used = self._deniable(tx, token, now=now)
             request = theirs[0].request
             audit.note(tx, request, "denied", now=now)
             for account in {link.account for link in theirs}:
                 for closed in links.close_all(tx, account):
                     audit.note(tx, closed, "link_closed", now=now)
             audit.close_alike(tx, request, now=now)
+        if used:
+            raise LinkUsed
 
     def settle_claims(self, *, now: datetime) -> None:
         """Finish what a crash left half-done: the password was changed, or the link is good."""
@@ -156,8 +162,10 @@ class Bearer:
             raise LinkUnknown
         return link, made_at
 
-    def _deniable(self, tx: Transaction, token: str, *, now: datetime) -> list[Link]:
-        """All links of the request that *token* is from, if they can still be closed."""
+    def _deniable(
+        self, tx: Transaction, token: str, *, now: datetime
+    ) -> tuple[list[Link], list[Link]]:
+        """All links of the request that *token* is from, and those whose account was changed."""
         try:
             payload, made_at = self._rules.deny_tokens.read(token)
         except BadToken as error:
@@ -166,14 +174,18 @@ class Bearer:
         if link is None:
             raise LinkUnknown
         theirs = links.of_request(tx, link.request)
-        for one in theirs:
-            if one.state == "used" or links.used_since(tx, one.account, one.request):
-                raise LinkUsed
-            if links.is_claimed(tx, one.account):
-                raise LinkBusy
+        used = [
+            one
+            for one in theirs
+            if one.state == "used" or links.used_since(tx, one.account, one.request)
+        ]
+        if len(used) == len(theirs):
+            raise LinkUsed
+        if any(links.is_claimed(tx, one.account) for one in theirs):
+            raise LinkBusy
         if now - made_at > self._rules.link_lifetime:
             raise LinkExpired
-        return theirs
+        return theirs, used
 
     def _refuse_weak(self, opened: OpenLink, password: str, *, now: datetime) -> None:
         codes = self.weaknesses(opened, password)
@@ -245,7 +257,8 @@ class Bearer:
             with self._db.begin() as tx:
                 if not links.use(tx, link, now=now):
                     return
-                audit.note(tx, link.request, "password_changed", now=now, origin=origin)
+                details = {"login": account.login, "origin": origin}
+                audit.note(tx, link.request, "password_changed", now=now, **details)
                 content = {
                     "to": account.address,
                     "name": account.name,

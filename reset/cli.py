@@ -15,7 +15,7 @@ from flask.cli import AppGroup
 
 from reset import audit
 from reset.audit import ResetRequest
-from reset.errors import StoreUnavailable
+from reset.errors import AccountsUnavailable, StoreUnavailable
 from reset.service import service
 
 commands = AppGroup("reset", help="Operate the password reset service.")
@@ -23,10 +23,14 @@ commands = AppGroup("reset", help="Operate the password reset service.")
 
 @commands.command()
 def migrate() -> None:
-    """Bring the database of the service up to date; safe to run again."""
+    """Bring the service's database up to date, and see whether the accounts can be read."""
     with _told_when_down():
         version = service().database.migrate()
     click.echo(f"the database is at version {version}")
+    try:
+        service().accounts.check()
+    except AccountsUnavailable as error:
+        raise click.ClickException(f"RESET_ACCOUNTS_...: cannot be read: {error}") from error
 
 
 @commands.command()
@@ -39,18 +43,18 @@ def worker() -> None:
 
 
 @commands.command()
-@click.argument("number_or_address")
+@click.argument("number_or_address", nargs=-1, required=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
-def trace(number_or_address: str, as_json: bool) -> None:
+def trace(number_or_address: tuple[str, ...], as_json: bool) -> None:
     """Tell what happened to a request (by its number) or to the latest of an address."""
     with _told_when_down():
-        found = service().flow.trace(number_or_address)
+        found = service().flow.trace(" ".join(number_or_address))
     if as_json:
         click.echo(json.dumps([_plain(one) for one in found], ensure_ascii=False, indent=2))
     elif found:
         click.echo("\n\n".join(_told(one, service().timezone) for one in found))
     if not found:
-        click.echo("nothing found", err=True)
+        click.echo("nothing found; give a request number or an e-mail address", err=True)
         sys.exit(1)
 
 

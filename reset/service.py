@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 from flask import current_app
 
+from reset.accounts import AccountBackend
 from reset.bearer import Bearer
 from reset.brand import Brand
 from reset.captcha import Captcha
@@ -30,6 +31,7 @@ class Service:
     flow: Flow
     bearer: Bearer
     delivery: Delivery
+    accounts: AccountBackend
     captcha: Captcha
     limits: Limits
     brand: Brand

@@ -57,9 +57,6 @@ class Values:
             if value:
                 self.fault(name, f"set either this or {PREFIX}{name}_FILE, not both")
             value = self._file(name, Path(file))
-        if "${" in value:
-            # Programs that read `.env` put something else in its place, and not all the same.
-            self.fault(name, "must not contain ${" + (" here: use a file" * (name in SECRETS)))
         return value or default
 
     def required(self, name: str) -> str:
@@ -189,7 +186,7 @@ class Values:
 
     def refuse_readable_by_others(self, path: Path) -> None:
         if stat.S_IMODE(path.stat().st_mode) & 0o007:
-            self._faults.append(f"{path.name} can be read by everybody: chmod 640 {path.name}.")
+            self._faults.append(f"{path.name} can be read by everybody: chmod 600 {path.name}.")
 
     def _file(self, name: str, path: Path) -> str:
         try:

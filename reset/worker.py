@@ -135,7 +135,9 @@ class Worker:
 
     def _defer(self, message: Message, answer: str) -> None:
         self._delivery.note_deferred(message, answer, now=self._clock())
-        log.warning("mail deferred", extra=_fields(message))
+        # The first word: the code, or the kind of the error. The rest may quote the address.
+        reason = answer.partition(" ")[0]
+        log.warning("mail deferred", extra={**_fields(message), "reason": reason})
 
     def _drop_idle_connection(self, *, busy: bool) -> None:
         if busy:

@@ -7,11 +7,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from flask import Flask
 
+from config import Settings
 from tests.conftest import ADDRESS, ENVIRON, Visitor, links_in
 
 ROOT = Path(__file__).parent.parent
@@ -22,8 +25,9 @@ def test_trace_by_number_and_by_address(app: Flask, visitor: Visitor, ana: int) 
     number = visitor.ask().location.rpartition("/")[2]
     visitor.run_worker()
     run = app.test_cli_runner().invoke
-    for asked in (number, number.replace("-", ""), number.replace("-", " "), " ANA@example.com"):
-        told = run(args=["reset", "trace", asked])
+    spellings = [number, number.replace("-", ""), *number.split("-")]
+    for asked in (spellings[:1], spellings[1:2], spellings[2:], [" ANA@example.com"]):
+        told = run(args=["reset", "trace", *asked])
         assert told.exit_code == 0
         assert told.output.splitlines()[0] == f"{number}  {ADDRESS}"
         assert "account found" in told.output
@@ -63,6 +67,16 @@ def test_migrate_may_run_twice(app: Flask) -> None:
     """The second time there is nothing to do."""
     told = app.test_cli_runner().invoke(args=["reset", "migrate"])
     assert (told.exit_code, told.output) == (0, "the database is at version 1\n")
+
+
+def test_migrate_names_what_is_wrong_with_the_accounts(
+    make_app: Callable[..., Flask], settings: Settings
+) -> None:
+    """A wrong column is told at once, in the database's own words, not after the first request."""
+    wrong = replace(settings.accounts_columns, password="contrasena")
+    told = make_app(accounts_columns=wrong).test_cli_runner().invoke(args=["reset", "migrate"])
+    assert told.exit_code == 1
+    assert "no such column: usuarios.contrasena" in told.output
 
 
 def test_database_that_is_down_is_one_line(app: Flask, visitor: Visitor) -> None:

@@ -556,6 +556,21 @@ def test_denial_comes_too_late_for_a_used_link(visitor: Visitor, ana: int) -> No
         assert "ya se usó" in answer.text
 
 
+def test_denial_closes_what_is_open_on_a_shared_mailbox(visitor: Visitor, portal: Portal) -> None:
+    """One account's link was used: the other's is closed, and nobody says that nothing happened."""
+    portal.add("ana.perez")
+    portal.add("beto.perez", nombre="Beto")
+    visitor.ask()
+    visitor.run_worker()
+    first, second = links_in(visitor.mails()[0])
+    token = links_in(visitor.mails()[0], "no-fui-yo")[0].rpartition("/")[2]
+    visitor.set_password(first)
+    assert visitor.client.get(f"/no-fui-yo/{token}").status_code == 200
+    answer = visitor.client.post("/no-fui-yo", data={"token": token})
+    assert "ya se usó" in answer.text
+    assert visitor.client.get(second).status_code == 410
+
+
 def test_denial_comes_too_late_for_another_link(visitor: Visitor, ana: int) -> None:
     """A password set with another mail's link is not denied with this one's."""
     first = visitor.link()

@@ -43,6 +43,14 @@ def test_address_is_found_as_people_type_it(visitor: Visitor, ana: int, typed: s
     assert [mail.recipients for mail in visitor.sender.sent] == [[ADDRESS]]
 
 
+def test_names_of_an_office_are_addresses(visitor: Visitor, portal: Portal) -> None:
+    """A domain that the world does not know may well be the portal's."""
+    portal.add(email="ana@oficina.local")
+    visitor.ask("ana@oficina.local")
+    visitor.run_worker()
+    assert [mail.recipients for mail in visitor.sender.sent] == [["ana@oficina.local"]]
+
+
 def test_mail_goes_to_the_stored_spelling(visitor: Visitor, portal: Portal) -> None:
     """The typed address decides who is looked up, never where the mail goes."""
     portal.add(email="Ana.Perez@Example.com")

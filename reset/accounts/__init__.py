@@ -36,6 +36,9 @@ class Account:
 class AccountBackend(Protocol):
     """A source of accounts. Every method may raise AccountsUnavailable. Since 0.1."""
 
+    def check(self) -> None:
+        """Read once as every look-up does; the text of AccountsUnavailable is for the operator."""
+
     def find_by_address(self, address: str) -> list[Account]:
         """All accounts whose stored address normalises to *address*; may be empty."""
 

@@ -16,6 +16,9 @@ class MemoryAccounts:
     def __init__(self, accounts: Iterable[Account] = ()) -> None:
         self.accounts = {account.id: account for account in accounts}
 
+    def check(self) -> None:
+        """Nothing can be missing."""
+
     def find_by_address(self, address: str) -> list[Account]:
         return [a for a in self.accounts.values() if normalise(a.address) == address]
 

@@ -48,6 +48,14 @@ class SqlAccounts:
         self._scheme = scheme
         self._table = _described(columns)
 
+    def check(self) -> None:
+        try:
+            with self._engine.begin() as connection:
+                connection.execute(sa.select(self._table).limit(1)).all()
+        except sa.exc.SQLAlchemyError as error:
+            # The database's own words: no value was sent, so they can quote none.
+            raise AccountsUnavailable(str(error.__cause__ or error)) from error
+
     def find_by_address(self, address: str) -> list[Account]:
         stored = self._table.c[self._columns.email]
         # Never LIKE: `_` and `%` are letters of valid addresses.
