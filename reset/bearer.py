@@ -126,6 +126,7 @@ class Bearer:
                 for closed in links.close_all(tx, account):
                     audit.note(tx, closed, "link_closed", now=now)
             audit.close_alike(tx, request, now=now)
+        log.info("request denied", extra={"request": request})
         if used:
             raise LinkUsed
 
@@ -272,6 +273,7 @@ class Bearer:
                 )
                 for other in links.close_all(tx, account.id):
                     audit.note(tx, other, "superseded", now=now)
+            log.info("password changed", extra={"request": link.request})
         except StoreUnavailable:
             # The password is changed, and that is what the person must hear. The worker finds
             # the claim, compares fingerprints and sends the confirmation.

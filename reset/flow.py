@@ -6,6 +6,7 @@ worker does with a queued mail stands in `delivery`, what a link is good for in 
 
 from __future__ import annotations
 
+import logging
 from datetime import datetime, timedelta
 
 from reset import audit, captcha, counters
@@ -17,6 +18,7 @@ from reset.mail import outbox
 from reset.rules import Rules
 
 UNATTENDED = timedelta(minutes=5)
+log = logging.getLogger(__name__)
 
 
 class Flow:
@@ -56,6 +58,7 @@ class Flow:
                 now=now,
                 content={"limited": "no" if allowed else "yes"},
             )
+        log.info("request stored", extra={"request": number})
         return number
 
     def purge(self, *, now: datetime) -> int:

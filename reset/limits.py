@@ -6,6 +6,7 @@ Counters are keyed on what was typed and where it came from, never on what was f
 from __future__ import annotations
 
 import ipaddress
+import math
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
@@ -70,7 +71,7 @@ class Limits:
         over = self._exhausted(items, *bucket)
         if over:
             until = max(self._strategy.get_window_stats(item, *bucket).reset_time for item in over)
-            raise RateLimited(max(1, int(until - self._clock().timestamp()) + 1))
+            raise RateLimited(max(1, math.ceil(until - self._clock().timestamp())))
 
     def _exhausted(self, items: Sequence[RateLimitItem], *bucket: str) -> list[RateLimitItem]:
         """Count one hit on each of *items* and return those that are over."""
