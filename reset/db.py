@@ -9,11 +9,14 @@ from __future__ import annotations
 import itertools
 import re
 import secrets
+import sqlite3
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
+from time import monotonic, sleep
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -129,8 +132,9 @@ def _prepare_sqlite(engine: sa.Engine) -> None:
     @sa.event.listens_for(engine, "connect")
     def _configure(connection: sa.engine.interfaces.DBAPIConnection, _: object) -> None:
         connection.isolation_level = None  # We begin transactions ourselves, below.
-        for pragma in (f"busy_timeout={BUSY_TIMEOUT_MS}", "journal_mode=WAL", "foreign_keys=ON"):
-            connection.execute(f"PRAGMA {pragma}")
+        connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+        connection.execute("PRAGMA foreign_keys=ON")
+        _use_wal(connection)
 
     @sa.event.listens_for(engine, "begin")
     def _begin(connection: sa.Connection) -> None:
@@ -143,3 +147,15 @@ def _prepare_sqlite(engine: sa.Engine) -> None:
         connection.exec_driver_sql(f"PRAGMA synchronous={level}")
         # A transaction that starts by reading and then writes can fail as "locked" at once.
         connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _use_wal(connection: Any) -> None:
+    """Once in the life of a file. SQLite does not wait when two processes do it at once."""
+    deadline = monotonic() + BUSY_TIMEOUT_MS / 1000
+    while connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError:
+            if monotonic() > deadline:
+                raise
+            sleep(0.02)

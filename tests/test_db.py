@@ -40,18 +40,23 @@ def test_commits_are_durable(database: Database) -> None:
     assert levels == {True: 2, False: 1}  # FULL and NORMAL.
 
 
-def test_migrating_twice_and_at_once_is_harmless(tmp_path: Path) -> None:
-    """Several hosts may start together; each step is applied by one of them."""
+@pytest.mark.parametrize("attempt", range(5))
+def test_migrating_twice_and_at_once_is_harmless(tmp_path: Path, attempt: int) -> None:
+    """Several processes may start together on a fresh file; each step is applied by one of them."""
     url = f"sqlite:///{tmp_path}/reset.sqlite"
     versions: list[int] = []
-    threads = [
-        threading.Thread(target=lambda: versions.append(Database(url).migrate())) for _ in range(4)
-    ]
+    start = threading.Barrier(8)
+
+    def migrate() -> None:
+        start.wait()
+        versions.append(Database(url).migrate())
+
+    threads = [threading.Thread(target=migrate) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert versions == [1, 1, 1, 1]
+    assert versions == [1] * 8
     with Database(url).read() as tx:
         assert tx.exec_driver_sql("SELECT version FROM schema_version").fetchall() == [(1,)]
 
