@@ -34,6 +34,9 @@ PHONE = {"width": 360, "height": 740}
 DESKTOP = {"width": 1280, "height": 800}
 
 
+expect.set_options(timeout=15_000)  # A busy machine is slow, not wrong.
+
+
 @dataclass(frozen=True)
 class Demo:
     """Where the running demo is."""
@@ -123,7 +126,7 @@ def new_context(browser: Browser) -> Iterator[Opener]:
 
     def open_context(*, quiet: bool = True, **options: Any) -> BrowserContext:
         context = browser.new_context(**{"viewport": DESKTOP, "locale": "es-CO", **options})
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(15_000)
         contexts.append(context)
         if quiet:
             context.on("console", lambda message: note(message.type, message.text))
