@@ -20,6 +20,7 @@ from reset.errors import (
     AccountChanged,
     AccountsUnavailable,
     BadToken,
+    ChangeUncertain,
     LinkBusy,
     LinkExpired,
     LinkReplaced,
@@ -84,8 +85,7 @@ class Bearer:
         with self._claimed(opened.link, origin=origin, now=now):
             try:
                 self._change(opened, password)
-            except AccountsUnavailable:
-                # The answer may have been lost on its way: look what is true.
+            except ChangeUncertain:
                 if not self._took(opened, password):
                     raise
         self._finish(opened.link, opened.account, origin, now=now)
@@ -198,7 +198,8 @@ class Bearer:
     def _claimed(self, link: Link, *, origin: str, now: datetime) -> Iterator[None]:
         """Hold *link* while a password is set; a refusal gives it back.
 
-        A claim left by any other failure is settled by the worker when it has run out.
+        A claim left by any other failure, such as a change whose answer was lost and that may yet
+        come true, is settled by the worker when it has run out.
         """
         with self._db.begin() as tx:
             if not links.claim(tx, link, until=now + CLAIM, origin=origin):
@@ -215,6 +216,12 @@ class Bearer:
                 links.give_back(tx, link)
             self._note_refused_password(link, error.codes, now=now)
             raise
+        except ChangeUncertain:
+            raise
+        except AccountsUnavailable:
+            with self._db.begin() as tx:
+                links.give_back(tx, link)
+            raise
 
     def _change(self, opened: OpenLink, password: str) -> None:
         """Look once more, now that nobody else can use the link, then write."""
@@ -224,13 +231,18 @@ class Bearer:
         self._accounts.set_password(opened.account, password)
 
     def _took(self, opened: OpenLink, password: str) -> bool:
-        """Whether *password* was set although the store's answer was lost; else gives back."""
+        """Whether *password* is seen to be set although the store's answer was lost.
+
+        Raises:
+            AccountChanged: another one is; ours, which compares before it sets, came too late.
+        """
         account = self._accounts.get(opened.account.id)
-        if account is not None and self._accounts.has_password(account, password):
-            return True
-        with self._db.begin() as tx:
-            links.give_back(tx, opened.link)
-        return False
+        if account is not None and account.credential == opened.account.credential:
+            return False
+        # Where only a sign-in could tell whose password it is, a change at this moment is ours.
+        if account is None or self._accounts.has_password(account, password) is False:
+            raise AccountChanged
+        return True
 
     def _settle(self, link: Link, *, now: datetime) -> None:
         """End a claim that nobody came back for by what the portal's store says now."""

@@ -76,18 +76,19 @@ class Delivery:
     def _reset_link(self, message: Message, *, now: datetime) -> Letter | None:
         with self._db.read() as tx:
             address = audit.address_of(tx, message.request) or ""
-        usable, event = _eligible(self._accounts.find_by_address(address))
+        usable, event, reason = eligible(self._accounts.find_by_address(address))
         with self._db.begin() as tx:
             if not outbox.renew(tx, message, now=now):
                 return None
             wanted = [a for a in usable if self._is_wanted(tx, message.request, a)]
+            details = {"reason": reason} if reason else {}
             if usable and not wanted:
                 event = "request_closed"
             elif usable and self._is_too_much(tx, message, wanted, now=now):
                 wanted, event = [], "limited"
             if not wanted:
                 outbox.mark_dropped(tx, message)
-                audit.note(tx, message.request, event, now=now)
+                audit.note(tx, message.request, event, now=now, **details)
                 return None
             if not links.of_request(tx, message.request):
                 audit.note(tx, message.request, event, now=now, accounts=len(wanted))
@@ -181,17 +182,17 @@ class Delivery:
         audit.note(tx, message.request, event, now=now, answer=answer, **_attempt(message))
 
 
-def _eligible(found: Sequence[Account]) -> tuple[list[Account], str]:
-    """The accounts to write to, and the event that tells the help desk why or why not."""
+def eligible(found: Sequence[Account]) -> tuple[list[Account], str, str]:
+    """The accounts to write to, and the event and reason that tell the help desk why or why not."""
     if not found:
-        return [], "no_account"
+        return [], "no_account", ""
     if len({account.address for account in found}) > 1:
         # The portal spells one address in two ways: which is right, only a person can tell.
-        return [], "address_ambiguous"
+        return [], "address_ambiguous", ""
     usable = [account for account in found if account.obstacle is None]
     if not usable:
-        return [], str(found[0].obstacle)
-    return usable, "account_found"
+        return [], str(found[0].obstacle), found[0].reason
+    return usable, "account_found", ""
 
 
 def _attempt(message: Message) -> Mapping[str, str | int]:

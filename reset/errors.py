@@ -82,7 +82,11 @@ class StoreUnavailable(ResetError):
 
 
 class AccountsUnavailable(ResetError):
-    """The portal's account store did not answer; what it did with a change is not known."""
+    """The portal's account store did not answer; nothing was changed in it."""
+
+
+class ChangeUncertain(AccountsUnavailable):
+    """A change was sent, but its answer was lost: the store may have made it or may yet do so."""
 
 
 class AccountChanged(ResetError):

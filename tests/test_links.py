@@ -16,7 +16,12 @@ from reset.accounts import Account
 from reset.accounts.memory import MemoryAccounts
 from reset.accounts.sql import SqlAccounts
 from reset.bearer import CLAIM
-from reset.errors import AccountsUnavailable, ConfigurationError, StoreUnavailable
+from reset.errors import (
+    AccountsUnavailable,
+    ChangeUncertain,
+    ConfigurationError,
+    StoreUnavailable,
+)
 from reset.tokens import Tokens
 from tests.conftest import (
     ADDRESS,
@@ -395,7 +400,7 @@ def test_lost_answer_of_the_store_is_settled_by_looking(
     ana: int,
 ) -> None:
     """If the store changed the password but its answer was lost, the person hears the truth."""
-    visitor, _ = unreliable(AccountsUnavailable())
+    visitor, _ = unreliable(ChangeUncertain())
     assert visitor.set_password(visitor.link()).status_code == 303
     visitor.run_worker()
     assert len(visitor.mails()) == 2
@@ -408,12 +413,36 @@ def test_change_of_somebody_elses_is_no_success(
     ana: int,
 ) -> None:
     """The store failed while the portal itself changed the password: ours is not "actualizada"."""
-    visitor, accounts = unreliable(AccountsUnavailable())
+    visitor, accounts = unreliable(ChangeUncertain())
     accounts.changes = False
     accounts.before = [lambda: portal.set(ana, clave=hash_bcrypt("Portal-Hizo-Esta-9"))]
-    assert visitor.set_password(visitor.link()).status_code == 503
+    assert visitor.set_password(visitor.link()).status_code == 410
+    visitor.clock.advance(minutes=2)
     visitor.run_worker()
     assert len(visitor.mails()) == 1
+
+
+def test_change_that_may_still_come_true_keeps_the_link_waiting(
+    unreliable: MakeUnreliable, clock: Clock, ana: int
+) -> None:
+    """Nothing is seen of a change whose answer was lost: not now, but after a while, once more."""
+    visitor, accounts = unreliable(ChangeUncertain())
+    accounts.changes = False
+    link = visitor.link()
+    assert visitor.set_password(link).status_code == 503
+    assert visitor.client.get(link).status_code == 503
+    clock.advance(minutes=2)
+    visitor.run_worker()
+    assert visitor.client.get(link).status_code == 200
+
+
+def test_store_that_is_down_leaves_the_link_as_it_was(unreliable: MakeUnreliable, ana: int) -> None:
+    """Nothing was written: the same link works as soon as the store is back."""
+    visitor, accounts = unreliable(AccountsUnavailable())
+    accounts.changes = False
+    link = visitor.link()
+    assert visitor.set_password(link).status_code == 503
+    assert visitor.client.get(link).status_code == 200
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -17,6 +18,8 @@ class Account:
         credential: changes whenever the password does (the stored hash, or its time of change).
         personal: data that a password must not contain; each may be empty.
         obstacle: why no password may be set, as an event name; None when all is well.
+        reason: what in the settings or the account is behind the obstacle; may be empty.
+        scheme: the name of the hash scheme of the stored password, where one can be seen.
     """
 
     id: str
@@ -26,6 +29,8 @@ class Account:
     credential: str = field(default="", repr=False)
     personal: tuple[str, ...] = field(default=(), repr=False)
     obstacle: str | None = None
+    reason: str = ""
+    scheme: str = ""
 
     @property
     def identity(self) -> tuple[str, str, str]:
@@ -33,20 +38,41 @@ class Account:
         return self.id, self.address, self.credential
 
 
+@dataclass(frozen=True)
+class Finding:
+    """One thing that `flask reset accounts check` tells the operator.
+
+    Attributes:
+        level: "ok", "warning" (the service works, but see the remedy) or "fault" (it does not).
+        text: what was found, without any person's data.
+        remedy: what to do about it; empty when all is well.
+    """
+
+    level: str
+    text: str
+    remedy: str = ""
+
+
 class AccountBackend(Protocol):
-    """A source of accounts. Every method may raise AccountsUnavailable. Since 0.1."""
+    """A source of accounts. Every method may raise AccountsUnavailable. Since 0.1.
+
+    Methods are called from several threads at once.
+    """
 
     def check(self) -> None:
         """Read once as every look-up does; the text of AccountsUnavailable is for the operator."""
 
     def find_by_address(self, address: str) -> list[Account]:
-        """All accounts whose stored address normalises to *address*; may be empty."""
+        """All accounts whose stored address normalises to *address*; may be empty.
+
+        An account that has it, but to which no mail may go, is returned with its obstacle.
+        """
 
     def get(self, account_id: str) -> Account | None:
         """The account of that id as it is now."""
 
-    def has_password(self, account: Account, password: str) -> bool:
-        """Whether *password* is the present one."""
+    def has_password(self, account: Account, password: str) -> bool | None:
+        """Whether *password* is the present one; None where only a sign-in could tell."""
 
     def set_password(self, account: Account, new_password: str) -> None:
         """Store *new_password*, exactly as typed, if the account still is as it was read.
@@ -54,4 +80,14 @@ class AccountBackend(Protocol):
         Raises:
             AccountChanged: it is not; nothing was written.
             PasswordRefused: the store does not take this password; nothing was written.
+            ChangeUncertain: it was sent, but whether it was stored is not known.
         """
+
+    def all(self) -> Iterator[Account]:
+        """Every account, in any order, those without an address included. Since 0.2."""
+
+    def examine(self) -> list[Finding]:
+        """What only this kind of source can tell: rights, speed, encryption. Since 0.2."""
+
+    def rehearse(self, account: Account) -> Finding:
+        """Change *account*'s password and undo it, as far as possible. Since 0.2."""
