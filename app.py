@@ -6,7 +6,8 @@ import functools
 import hashlib
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import parseaddr
 from pathlib import Path
@@ -19,7 +20,7 @@ import config
 from config import Settings
 from reset import cli, faults, logs, texts
 from reset.accounts import AccountBackend
-from reset.accounts.sql import SqlAccounts
+from reset.accounts.source import open_accounts
 from reset.bearer import Bearer
 from reset.captcha import Captcha
 from reset.db import Database
@@ -84,8 +85,19 @@ def create_app(
 
 
 def _loaded() -> Settings:
-    try:
+    with _told():
         return config.load()
+
+
+def _accounts(settings: Settings) -> AccountBackend:
+    with _told():
+        return open_accounts(settings.accounts_source)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
     except ConfigurationError as error:
         print("The settings do not allow a start:", *error.faults, sep="\n", file=sys.stderr)
         raise SystemExit(CANNOT_START) from None
@@ -119,9 +131,7 @@ def _service(
 ) -> Service:
     keys, brand, rules = settings.secret_keys, settings.brand, _rules(settings)
     database = _database(settings)
-    accounts = accounts or SqlAccounts(
-        settings.accounts_url, settings.accounts_columns, settings.accounts_hash
-    )
+    accounts = accounts or _accounts(settings)
     captcha = Captcha(keys, length=settings.captcha_length, lifetime=settings.captcha_lifetime)
     profile = PROFILES[settings.password_profile]
     policy = Policy(profile, (brand.name, brand.organisation, settings.host))

@@ -12,8 +12,8 @@ from zoneinfo import ZoneInfo
 
 from dotenv import dotenv_values
 
-from reset.accounts.hashes import SCHEMES
-from reset.accounts.sql import Columns
+from reset.accounts import source
+from reset.accounts.source import Source
 from reset.brand import Brand
 from reset.policy import PROFILES
 from reset.values import LOOPBACK, PREFIX, Values
@@ -43,9 +43,7 @@ class Settings:
     secret_keys: tuple[str, ...] = field(repr=False)
     public_url: str
     database_url: str = field(repr=False)
-    accounts_url: str = field(repr=False)
-    accounts_columns: Columns
-    accounts_hash: str
+    accounts_source: Source
     mail: MailSettings
     brand: Brand
     link_lifetime: timedelta
@@ -100,9 +98,7 @@ def _settings(read: Values, root: Path) -> Settings:
         secret_keys=read.keys("SECRET_KEYS"),
         public_url=read.public_url("PUBLIC_URL"),
         database_url=read.sqlite_url("DATABASE_URL", default=f"sqlite:///{instance}/reset.sqlite"),
-        accounts_url=read.sqlite_url("ACCOUNTS_URL"),
-        accounts_columns=_columns(read),
-        accounts_hash=read.choice("ACCOUNTS_HASH", ("auto", *SCHEMES)),
+        accounts_source=source.read(read),
         mail=_mail(read),
         brand=_brand(read),
         link_lifetime=read.duration("LINK_LIFETIME", "12h", most="24h"),
@@ -118,19 +114,6 @@ def _settings(read: Values, root: Path) -> Settings:
     )
     read.no_unknown_names()
     return settings
-
-
-def _columns(read: Values) -> Columns:
-    return Columns(
-        table=read.required("ACCOUNTS_TABLE"),
-        id=read.text("ACCOUNTS_ID", "id"),
-        email=read.required("ACCOUNTS_EMAIL"),
-        password=read.required("ACCOUNTS_PASSWORD"),
-        login=read.text("ACCOUNTS_LOGIN") or None,
-        name=read.text("ACCOUNTS_NAME") or None,
-        active=read.text("ACCOUNTS_ACTIVE") or None,
-        personal=read.words("ACCOUNTS_PERSONAL"),
-    )
 
 
 def _mail(read: Values) -> MailSettings:

@@ -8,12 +8,14 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from zoneinfo import ZoneInfo
 
 import click
 from flask.cli import AppGroup
 
 from reset import audit
+from reset.accounts.survey import findings
 from reset.audit import ResetRequest
 from reset.errors import AccountsUnavailable, StoreUnavailable
 from reset.service import service
@@ -55,6 +57,34 @@ def trace(number_or_address: tuple[str, ...], as_json: bool) -> None:
         click.echo("\n\n".join(_told(one, service().timezone) for one in found))
     if not found:
         click.echo("nothing found; give a request number or an e-mail address", err=True)
+        sys.exit(1)
+
+
+@commands.group()
+def accounts() -> None:
+    """Look after the portal's accounts."""
+
+
+@accounts.command("check")
+@click.argument("address", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+def check_accounts(address: str | None, as_json: bool) -> None:
+    """See whether accounts can be read and changed; with ADDRESS, a dry run for one person.
+
+    Changes nothing. Ends with status 1 if something keeps the service from working.
+    """
+    parts = service()
+    found = parts.delivery.dry_run(address) if address else findings(parts.accounts)
+    told = []
+    for finding in found:
+        told.append(finding)
+        if not as_json:
+            click.echo(f"{finding.level:<8} {finding.text}")
+            if finding.remedy:
+                click.echo(f"{'':<8} -> {finding.remedy}")
+    if as_json:
+        click.echo(json.dumps([asdict(finding) for finding in told], indent=2))
+    if any(finding.level == "fault" for finding in told):
         sys.exit(1)
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
 from reset import audit, links
-from reset.accounts import Account, AccountBackend
+from reset.accounts import Account, AccountBackend, Finding
+from reset.accounts.survey import rehearsal, unreadable
+from reset.address import normalise
 from reset.db import Database, Transaction, moment
+from reset.errors import AccountsUnavailable, InvalidAddress
 from reset.links import Link
 from reset.mail import Letter, outbox
 from reset.mail.outbox import Message
@@ -72,6 +75,21 @@ class Delivery:
             for message_id, request in outbox.newly_overdue(tx, now=now):
                 outbox.mark_overdue(tx, message_id, now=now)
                 audit.note(tx, request, "overdue", now=now)
+
+    def dry_run(self, address: str) -> Iterator[Finding]:
+        """What a request for *address*, as typed, would come to; nothing is sent or changed."""
+        try:
+            usable, event, reason = eligible(self._accounts.find_by_address(normalise(address)))
+            words = event.replace("_", " ") + (f" ({reason})" if reason else "")
+            if not usable:
+                yield Finding("warning", f"no mail would be sent: {words}")
+            for account in usable:
+                yield Finding("ok", f"a mail with a link would be sent for login {account.login}")
+                yield rehearsal(self._accounts, account)
+        except InvalidAddress:
+            yield Finding("fault", "this is no e-mail address")
+        except AccountsUnavailable as error:
+            yield unreadable(error)
 
     def _reset_link(self, message: Message, *, now: datetime) -> Letter | None:
         with self._db.read() as tx:

@@ -13,11 +13,21 @@ from zoneinfo import ZoneInfo
 import limits
 import sqlalchemy as sa
 
+from reset.accounts import fields
+from reset.accounts.fields import Rule
 from reset.address import normalise
 from reset.errors import ConfigurationError, InvalidAddress
 
 PREFIX = "RESET_"
-SECRETS = frozenset({"SECRET_KEYS", "DATABASE_URL", "ACCOUNTS_URL", "MAIL_PASSWORD"})
+SECRETS = frozenset(
+    {
+        "SECRET_KEYS",
+        "DATABASE_URL",
+        "ACCOUNTS_URL",
+        "ACCOUNTS_LDAP_BIND_PASSWORD",
+        "MAIL_PASSWORD",
+    }
+)
 LONGEST_LINK = 120  # Mail programs break longer lines, and the link with them.
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _TOKEN_AND_PATH = len("/no-fui-yo/") + 57
@@ -75,8 +85,8 @@ class Values:
         self.fault(name, f"must be a whole number from {least} to {most}")
         return default
 
-    def boolean(self, name: str) -> bool:
-        value = self.text(name, "0").lower()
+    def boolean(self, name: str, default: str = "0") -> bool:
+        value = self.text(name, default).lower()
         if value not in ("0", "1", "true", "false", "yes", "no"):
             self.fault(name, "must be 1 or 0")
         return value in ("1", "true", "yes")
@@ -174,6 +184,19 @@ class Values:
         elif not value.startswith("sqlite:///") or not _names_file(value):
             self.fault(name, "must be a SQLite address such as sqlite:////var/lib/portal.sqlite")
         return value
+
+    def rules(self, name: str) -> tuple[Rule, ...]:
+        try:
+            return fields.rules(self.text(name))
+        except ValueError as error:
+            self.fault(name, f"{error} is no rule such as deleted=1, auth!=manual or login~^svc_")
+            return ()
+
+    def file(self, name: str) -> Path | None:
+        value = self.text(name)
+        if value and not Path(value).is_file():
+            self.fault(name, "must be an existing file")
+        return Path(value) if value else None
 
     def picture(self, name: str) -> Path | None:
         value = self.text(name)

@@ -25,7 +25,7 @@ from app import create_app
 from config import Settings
 from demo import accounts as demo_accounts
 from reset.accounts import AccountBackend
-from reset.accounts.sql import Columns
+from reset.accounts.sql import Table
 from reset.captcha import answer
 from reset.errors import MailDeferred, MailRefused
 from reset.mail.sender import Sender
@@ -59,7 +59,8 @@ ENVIRON = {
 }
 
 
-COLUMNS = Columns(
+TABLE = Table(
+    url="",
     table="usuarios",
     id="id",
     email="correo",
@@ -92,6 +93,11 @@ class Portal:
         with closing(sqlite3.connect(path)) as db:
             db.execute(demo_accounts.TABLE)
             db.commit()
+
+    @property
+    def table(self) -> Table:
+        """How the service is told about these accounts."""
+        return replace(TABLE, url=f"sqlite:///{self.path}")
 
     def add(self, login: str = "ana.perez", email: str = ADDRESS, **columns: Any) -> int:
         """An account; its id. The hash is the cheapest bcrypt of OLD_PASSWORD unless given."""
@@ -290,13 +296,19 @@ def ana(portal: Portal) -> int:
 
 def program(what: str, package: str, *names: str) -> str:
     """The path of a program that *what* needs; without it they are left out, but never in CI."""
-    found = next(filter(None, map(shutil.which, names)), None)
+    found = next(filter(None, (shutil.which(name, path=_everywhere()) for name in names)), None)
     if found is None:
         if os.environ.get("CI"):
             pytest.fail(f"{what} need the Debian package {package}")
         _left_out[what] = package
         pytest.skip(f"needs {package}")
     return found
+
+
+def _everywhere() -> str:
+    """PATH, and where Debian puts servers that only root starts by name."""
+    servers = sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin")), reverse=True)
+    return os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", *servers])
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

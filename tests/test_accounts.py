@@ -16,9 +16,10 @@ from werkzeug.security import generate_password_hash
 from demo import accounts as portal_code
 from reset.accounts import Account, AccountBackend, hashes
 from reset.accounts.memory import MemoryAccounts
-from reset.accounts.sql import Columns, SqlAccounts
+from reset.accounts.sql import Table
+from reset.accounts.sql.backend import SqlAccounts
 from reset.errors import AccountChanged, AccountsUnavailable, PasswordRefused
-from tests.conftest import ADDRESS, COLUMNS, NEW_PASSWORD, OLD_PASSWORD, Portal, hash_bcrypt
+from tests.conftest import ADDRESS, NEW_PASSWORD, OLD_PASSWORD, Portal, hash_bcrypt
 
 HASHES = {
     "bcrypt of PHP": hash_bcrypt(OLD_PASSWORD),
@@ -32,7 +33,7 @@ HASHES = {
 
 @pytest.fixture
 def accounts(portal: Portal) -> SqlAccounts:
-    return SqlAccounts(f"sqlite:///{portal.path}", COLUMNS)
+    return SqlAccounts(portal.table)
 
 
 @pytest.mark.parametrize("scheme", HASHES)
@@ -115,7 +116,7 @@ def test_unknown_hash_gets_no_link(accounts: SqlAccounts, portal: Portal, stored
 def test_named_scheme_serves_rows_without_a_hash(portal: Portal) -> None:
     """RESET_ACCOUNTS_HASH says what to write where there is nothing to follow."""
     portal.add(clave="")
-    accounts = SqlAccounts(f"sqlite:///{portal.path}", COLUMNS, "argon2")
+    accounts = SqlAccounts(replace(portal.table, scheme="argon2"))
     (account,) = accounts.find_by_address(ADDRESS)
     assert account.obstacle is None
     accounts.set_password(account, NEW_PASSWORD)
@@ -195,7 +196,7 @@ def test_ids_of_any_kind(tmp_path: Path, key: str | int) -> None:
         db.execute("INSERT INTO u VALUES (?, ?, ?)", [key, ADDRESS, hash_bcrypt("x")])
         db.execute("INSERT INTO u VALUES (?, 'b@example.com', '')", ["70"])
         db.commit()
-    accounts = SqlAccounts(f"sqlite:///{tmp_path}/p.sqlite", Columns("u", "k", "m", "p"))
+    accounts = SqlAccounts(Table(f"sqlite:///{tmp_path}/p.sqlite", "k", "m", "p", "u"))
     (account,) = accounts.find_by_address(ADDRESS)
     accounts.set_password(account, NEW_PASSWORD)
     changed = accounts.get(account.id)
@@ -207,8 +208,8 @@ def test_ids_of_any_kind(tmp_path: Path, key: str | int) -> None:
 def test_store_that_fails_says_so(portal: Portal, fault: str) -> None:
     """A missing file, a wrong column or a locked table is one error, and makes no file."""
     portal.add()
-    columns = replace(COLUMNS, name="nadie") if fault == "missing column" else COLUMNS
-    accounts = SqlAccounts(f"sqlite:///{portal.path}", columns)
+    table = replace(portal.table, name="nadie") if fault == "missing column" else portal.table
+    accounts = SqlAccounts(table)
     with closing(sqlite3.connect(portal.path, timeout=0)) as db:
         if fault == "locked":
             db.execute("BEGIN EXCLUSIVE")

@@ -15,6 +15,7 @@ import pytest
 from flask import Flask
 
 from config import Settings
+from reset.accounts.sql import Table
 from tests.conftest import ADDRESS, ENVIRON, Visitor, links_in
 
 ROOT = Path(__file__).parent.parent
@@ -73,8 +74,9 @@ def test_migrate_names_what_is_wrong_with_the_accounts(
     make_app: Callable[..., Flask], settings: Settings
 ) -> None:
     """A wrong column is told at once, in the database's own words, not after the first request."""
-    wrong = replace(settings.accounts_columns, password="contrasena")
-    told = make_app(accounts_columns=wrong).test_cli_runner().invoke(args=["reset", "migrate"])
+    assert isinstance(settings.accounts_source, Table)
+    wrong = replace(settings.accounts_source, password="contrasena")
+    told = make_app(accounts_source=wrong).test_cli_runner().invoke(args=["reset", "migrate"])
     assert told.exit_code == 1
     assert "no such column: usuarios.contrasena" in told.output
 

@@ -14,7 +14,7 @@ import config
 from reset import links
 from reset.accounts import Account
 from reset.accounts.memory import MemoryAccounts
-from reset.accounts.sql import SqlAccounts
+from reset.accounts.sql.backend import SqlAccounts
 from reset.bearer import CLAIM
 from reset.errors import (
     AccountsUnavailable,
@@ -25,7 +25,6 @@ from reset.errors import (
 from reset.tokens import Tokens
 from tests.conftest import (
     ADDRESS,
-    COLUMNS,
     ENVIRON,
     KEY,
     NEW_PASSWORD,
@@ -364,7 +363,7 @@ class Unreliable(SqlAccounts):
     """The portal's table behind a line that breaks: ``before`` or ``after`` the change."""
 
     def __init__(self, portal: Portal, failure: BaseException) -> None:
-        super().__init__(f"sqlite:///{portal.path}", COLUMNS)
+        super().__init__(portal.table)
         self.before: list[Callable[[], object]] = []
         self.failure: BaseException | None = failure
         self.changes = True
@@ -541,7 +540,7 @@ def test_change_by_the_portal_meanwhile_wins(
     link = visitor.link()
     portals = hash_bcrypt("Portal-Hizo-Esta-9")
 
-    def meanwhile(*_: object) -> str:
+    def meanwhile(*_: object, **__: object) -> str:
         portal.set(ana, clave=portals)
         return hash_bcrypt(NEW_PASSWORD)
 

@@ -128,7 +128,7 @@ def verify(password: str, stored: str) -> bool:
             return False  # It looks like a hash and is none: nobody's password fits.
 
 
-def renew(password: str, stored: str, fallback: str) -> str:
+def renew(password: str, stored: str, fallback: str, *, upgrade: bool = False) -> str:
     """A hash of *password* like *stored*; of the scheme *fallback* where that has no format.
 
     Raises:
@@ -141,3 +141,7 @@ def renew(password: str, stored: str, fallback: str) -> str:
             return scheme.renew(password, stored if name else scheme.sample)
         except (ValueError, argon2.exceptions.Argon2Error) as error:
             raise PasswordRefused(["refused_by_portal"]) from error
+
+
+def is_weak(name: str) -> bool:
+    return False

@@ -1,0 +1,192 @@
+"""Which source of accounts the settings name, and how it is opened."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import cast
+from urllib.parse import urlsplit
+
+from reset.accounts import AccountBackend
+from reset.accounts.directory import Directory
+from reset.accounts.fields import Rule
+from reset.accounts.hashes import SCHEMES
+from reset.accounts.sql import Table
+from reset.accounts.sql.backend import SqlAccounts
+from reset.accounts.sql.engine import parse
+from reset.accounts.sql.statements import fault
+from reset.errors import ConfigurationError
+from reset.values import LOOPBACK, Values
+
+_DIRECTORY_SCHEMES = ("ldap", "ldaps", "ldapi")
+_FILTERS = {
+    "password-modify": "(objectClass=person)",
+    "attribute": "(objectClass=person)",
+    "active-directory": "(&(objectCategory=person)(objectClass=user))",
+}
+# What Active Directory marks its administrators with.
+_AD_ADMINISTRATORS = (Rule("adminCount", "=", "1"),)
+_ADDRESSES = (
+    "must be an address such as sqlite:////srv/portal.sqlite, postgresql://user@host/portal, "
+    "mysql://user@host/portal or ldaps://host"
+)
+_OWN_SQL = {
+    "find_sql": "ACCOUNTS_FIND_SQL",
+    "update_sql": "ACCOUNTS_UPDATE_SQL",
+    "after_change_sql": "ACCOUNTS_AFTER_CHANGE_SQL",
+    "assignments": "ACCOUNTS_SET",
+}
+
+
+@dataclass(frozen=True)
+class Custom:
+    """A class of the operator's own, called with the URL to make an AccountBackend."""
+
+    path: str
+    url: str = field(repr=False)
+
+
+Source = Table | Directory | Custom
+
+
+def read(values: Values) -> Source:
+    """The source that *values* describe; faults are noted there."""
+    url = values.text("ACCOUNTS_URL")
+    path = values.text("ACCOUNTS_BACKEND")
+    # All are asked for, whichever apply: a name of another kind of source is no unknown one.
+    table = _table(values)
+    directory = _directory(values, table)
+    if path:
+        return Custom(path, url)
+    source = directory if url.partition(":")[0] in _DIRECTORY_SCHEMES else table
+    for name, sentence in _faults(source):
+        values.fault(name, sentence)
+    return source
+
+
+def open_accounts(source: Source) -> AccountBackend:
+    """The backend for *source*; it connects when first used.
+
+    Raises:
+        ConfigurationError: something that has to be installed for it is missing.
+    """
+    if isinstance(source, Table):
+        return SqlAccounts(source)
+    if isinstance(source, Custom):
+        return _custom(source)
+    try:
+        # Only who has a directory has to install what it needs.
+        from reset.accounts import active_directory, ldap
+    except ModuleNotFoundError as error:
+        sentence = "RESET_ACCOUNTS_URL: a directory needs pip install -r requirements-ldap.txt."
+        raise ConfigurationError([sentence]) from error
+    if source.password == "unicodePwd":  # noqa: S105 - the name of an attribute
+        return active_directory.ActiveDirectory(source)
+    return ldap.LdapAccounts(source)
+
+
+def _custom(source: Custom) -> AccountBackend:
+    module, _, name = source.path.rpartition(".")
+    try:
+        backend = cast(
+            Callable[[str], AccountBackend], getattr(importlib.import_module(module), name)
+        )
+    except (ImportError, AttributeError, ValueError) as error:
+        sentence = f"RESET_ACCOUNTS_BACKEND: {source.path} cannot be imported."
+        raise ConfigurationError([sentence]) from error
+    return backend(source.url)
+
+
+def _table(values: Values) -> Table:
+    return Table(
+        url=values.text("ACCOUNTS_URL"),
+        table=values.text("ACCOUNTS_TABLE"),
+        find_sql=values.text("ACCOUNTS_FIND_SQL"),
+        update_sql=values.text("ACCOUNTS_UPDATE_SQL"),
+        after_change_sql=values.text("ACCOUNTS_AFTER_CHANGE_SQL"),
+        assignments=values.text("ACCOUNTS_SET"),
+        id=values.text("ACCOUNTS_ID", "id"),
+        email=values.text("ACCOUNTS_EMAIL"),
+        password=values.text("ACCOUNTS_PASSWORD"),
+        login=values.text("ACCOUNTS_LOGIN") or None,
+        name=values.text("ACCOUNTS_NAME") or None,
+        active=values.text("ACCOUNTS_ACTIVE") or None,
+        personal=values.words("ACCOUNTS_PERSONAL"),
+        exclude=values.rules("ACCOUNTS_EXCLUDE"),
+        scheme=values.choice("ACCOUNTS_HASH", ("auto", *SCHEMES)),
+        upgrade=values.boolean("ACCOUNTS_HASH_UPGRADE"),
+    )
+
+
+def _directory(values: Values, table: Table) -> Directory:
+    change = values.choice("ACCOUNTS_LDAP_CHANGE", tuple(_FILTERS))
+    is_ad = change == "active-directory"
+    passwords = {"attribute": table.password or "userPassword", "active-directory": "unicodePwd"}
+    return Directory(
+        url=table.url,
+        base=values.text("ACCOUNTS_LDAP_BASE"),
+        bind_dn=values.text("ACCOUNTS_LDAP_BIND_DN"),
+        bind_password=values.text("ACCOUNTS_LDAP_BIND_PASSWORD"),
+        filter=values.text("ACCOUNTS_LDAP_FILTER", _FILTERS[change]),
+        starttls=values.boolean("ACCOUNTS_LDAP_STARTTLS", default="1"),
+        ca=values.file("ACCOUNTS_LDAP_CA"),
+        email=table.email or "mail",
+        login=table.login or ("sAMAccountName" if is_ad else "uid"),
+        name=table.name or ("displayName" if is_ad else "cn"),
+        active=table.active,
+        personal=table.personal,
+        password=passwords.get(change),
+        scheme=table.scheme,
+        exclude=table.exclude or (_AD_ADMINISTRATORS if is_ad else ()),
+        exclude_groups=_groups(values.text("ACCOUNTS_EXCLUDE_GROUPS")),
+        unlock=values.boolean("ACCOUNTS_LDAP_UNLOCK"),
+        must_change=values.boolean("ACCOUNTS_LDAP_MUST_CHANGE"),
+    )
+
+
+def _groups(text: str) -> tuple[str, ...]:
+    """DNs hold commas, so that semicolons stand between them."""
+    return tuple(part.strip() for part in text.split(";") if part.strip())
+
+
+def _faults(source: Table | Directory) -> Iterator[tuple[str, str]]:
+    """The names and sentences of what is wrong with *source* as a whole."""
+    yield from _table_faults(source) if isinstance(source, Table) else _directory_faults(source)
+
+
+def _table_faults(table: Table) -> Iterator[tuple[str, str]]:
+    try:
+        parse(table.url)
+    except ValueError:
+        yield "ACCOUNTS_URL", "is missing" if not table.url else _ADDRESSES
+    for name, value in (("ACCOUNTS_EMAIL", table.email), ("ACCOUNTS_PASSWORD", table.password)):
+        if not value:
+            yield name, "is missing"
+    if not table.table and not table.find_sql:
+        yield "ACCOUNTS_TABLE", "is missing (or RESET_ACCOUNTS_FIND_SQL)"
+    elif not table.table and not table.update_sql:
+        yield "ACCOUNTS_UPDATE_SQL", "is missing (or RESET_ACCOUNTS_TABLE, the table to change)"
+    if table.update_sql and table.assignments:
+        yield "ACCOUNTS_SET", "has no effect beside RESET_ACCOUNTS_UPDATE_SQL; write it there"
+    if table.upgrade and table.scheme == "auto":
+        yield "ACCOUNTS_HASH_UPGRADE", "needs the scheme to use, in RESET_ACCOUNTS_HASH"
+    for kind, name in _OWN_SQL.items():
+        sentence = fault(kind, getattr(table, kind)) if getattr(table, kind) else None
+        if sentence:
+            yield name, sentence
+
+
+def _directory_faults(directory: Directory) -> Iterator[tuple[str, str]]:
+    required = {
+        "ACCOUNTS_LDAP_BASE": directory.base,
+        "ACCOUNTS_LDAP_BIND_DN": directory.bind_dn,
+        # A bind without one succeeds as nobody. Source: RFC 4513, 5.1.2.
+        "ACCOUNTS_LDAP_BIND_PASSWORD": directory.bind_password,
+    }
+    yield from ((name, "is missing") for name, value in required.items() if not value)
+    for url in map(urlsplit, directory.url.split()):
+        if url.scheme not in _DIRECTORY_SCHEMES:
+            yield "ACCOUNTS_URL", _ADDRESSES
+        elif url.scheme == "ldap" and not directory.starttls and url.hostname not in LOOPBACK:
+            yield "ACCOUNTS_LDAP_STARTTLS", "passwords would travel in clear: set it to 1"

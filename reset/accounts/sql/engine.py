@@ -1,0 +1,160 @@
+"""Connections to the portal's database: no call without a time-out, whichever database it is."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from urllib.parse import quote
+
+import psycopg
+import sqlalchemy as sa
+
+TIMEOUT_SECONDS = 5
+# The server gives up before the client does: a statement that it goes on with is a lost answer.
+_SERVER_SECONDS = 4
+_DRIVERS = {
+    "sqlite": "sqlite",
+    "postgres": "postgresql+psycopg",
+    "postgresql": "postgresql+psycopg",
+    "mysql": "mysql+pymysql",
+    "mariadb": "mysql+pymysql",
+}
+_HARMLESS = {
+    *("InsufficientPrivilege", "UndefinedColumn", "UndefinedTable"),
+    *(f"OperationalError {number}" for number in (1044, 1142, 1143)),
+    *(f"ProgrammingError {number}" for number in (1142, 1143, 1146)),
+    "OperationalError 1054",
+}
+LOOPBACK = frozenset({None, "", "localhost", "127.0.0.1", "::1"})
+
+
+def parse(url: str) -> sa.URL:
+    """*url* with the driver that we use.
+
+    Raises:
+        ValueError: it is no address of a SQLite file, PostgreSQL, MySQL or MariaDB database.
+    """
+    try:
+        parsed = sa.make_url(url)
+    except sa.exc.ArgumentError as error:
+        raise ValueError("not an address") from error
+    driver = _DRIVERS.get(parsed.drivername.partition("+")[0])
+    if driver is None or parsed.database in (None, "", ":memory:"):
+        raise ValueError("not a database that we know")
+    return parsed.set(drivername=driver)
+
+
+def open_engine(url: str) -> sa.Engine:
+    """An engine for *url*; it connects when first used."""
+    parsed = parse(url)
+    return {"sqlite": _sqlite, "postgresql": _postgresql, "mysql": _mysql}[
+        parsed.get_backend_name()
+    ](parsed)
+
+
+def is_local(engine: sa.Engine) -> bool:
+    """Whether what is said to the database stays on this machine."""
+    url = engine.url
+    host = url.host or url.query.get("host") or ""
+    return url.get_backend_name() == "sqlite" or host in LOOPBACK or str(host).startswith("/")
+
+
+def is_encrypted(connection: sa.Connection) -> bool:
+    """Whether *connection* to a server uses TLS."""
+    if connection.dialect.name == "postgresql":
+        return connection.connection.dbapi_connection.pgconn.ssl_in_use  # type: ignore[union-attr, no-any-return]
+    status = connection.exec_driver_sql("SHOW SESSION STATUS LIKE 'Ssl_cipher'").one_or_none()
+    return bool(status and status[1])
+
+
+def _sqlite(url: sa.URL) -> sa.Engine:
+    path = quote(url.database or "")
+    engine = sa.create_engine(
+        # Opened in a way that never creates the portal's file where it is missing.
+        url.set(database=f"file:{path}").update_query_dict({"mode": "rw", "uri": "true"}),
+        hide_parameters=True,
+        connect_args={"timeout": TIMEOUT_SECONDS},
+        # A kept connection would go on reading a file that the portal has replaced.
+        poolclass=sa.NullPool,
+    )
+
+    @sa.event.listens_for(engine, "connect")
+    def _add_function(connection: Any, _: object) -> None:
+        # SQLite's own lower() knows the English alphabet only.
+        connection.create_function("unicode_lower", 1, _unicode_lower, deterministic=True)
+
+    return engine
+
+
+def _unicode_lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
+def _postgresql(url: sa.URL) -> sa.Engine:
+    milliseconds = _SERVER_SECONDS * 1000
+    options = f"-c statement_timeout={milliseconds} -c lock_timeout={milliseconds}"
+    defaults = {"connect_timeout": str(TIMEOUT_SECONDS), "options": options}
+    engine = _pooled(url.update_query_dict({**defaults, **url.query}), {})
+
+    @sa.event.listens_for(engine, "do_connect")
+    def _connect(_: object, __: object, arguments: Any, parameters: Any) -> psycopg.Connection:
+        return _Impatient.connect(*arguments, **parameters)
+
+    return engine
+
+
+class _Impatient(psycopg.Connection[Any]):
+    """A connection on which nothing waits for ever, not even for a server that has stopped."""
+
+    def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
+        try:
+            return super().wait(gen, interval, timeout or TIMEOUT_SECONDS)
+        except psycopg.OperationalError:
+            if self.pgconn.transaction_status == psycopg.pq.TransactionStatus.ACTIVE:
+                self.pgconn.finish()  # Else the pool would wait for the same answer once more.
+            raise
+
+
+def _mysql(url: sa.URL) -> sa.Engine:
+    return _pooled(
+        url,
+        {
+            "connect_timeout": TIMEOUT_SECONDS,
+            "read_timeout": TIMEOUT_SECONDS,
+            "write_timeout": TIMEOUT_SECONDS,
+            "init_command": f"SET SESSION innodb_lock_wait_timeout={_SERVER_SECONDS}",
+        },
+    )
+
+
+def _pooled(url: sa.URL, arguments: dict[str, Any]) -> sa.Engine:
+    return sa.create_engine(
+        url,
+        hide_parameters=True,
+        connect_args=arguments,
+        # What is read after our own change must be what others have committed meanwhile.
+        isolation_level="READ COMMITTED",
+        pool_pre_ping=True,
+        pool_timeout=TIMEOUT_SECONDS,
+        pool_recycle=600,
+    )
+
+
+def is_refusal(error: sa.exc.DBAPIError) -> bool:
+    """Whether the portal's own rule (a trigger, a check) does not take what was to be written."""
+    code = told(error)
+    return bool(re.search(r"RaiseException|CheckViolation|\b(1644|4025|3819)\b", code)) or (
+        "IntegrityError" in code and "sqlite3" in type(error.orig).__module__
+    )
+
+
+def told(error: sa.exc.SQLAlchemyError) -> str:
+    """The kind of *error*, and its text where that names tables and rights, never a row."""
+    cause = error.__cause__ or error
+    number = cause.args[0] if cause.args and isinstance(cause.args[0], int) else ""
+    kind = f"{type(cause).__name__} {number}".strip()
+    text = str(cause.args[-1] if cause.args else "").splitlines()
+    is_harmless = kind in _HARMLESS or (
+        kind == "OperationalError" and "sqlite3" in str(type(cause))
+    )
+    return f"{kind}: {text[0]}" if is_harmless and text else kind

@@ -1,0 +1,61 @@
+"""How an address is looked up: by equality, without regard to case, in a way an index can serve."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from reset.address import spellings
+
+REMEDIES = {
+    "sqlite": "create an index on lower(the e-mail column)",
+    "postgresql": "create an index on lower(the e-mail column)",
+    "mysql": "create an index on the e-mail column, and give it a collation ending in _ci",
+}
+
+
+class Lookup:
+    """The condition that finds an address in one column of *source*."""
+
+    def __init__(self, source: sa.FromClause, column: str) -> None:
+        self._source = source
+        self._column = source.c[column]
+        self._ignores_case: bool | None = None
+
+    def condition(self, connection: sa.Connection, address: str) -> sa.ColumnElement[bool]:
+        """Where the column holds the normalised *address*; finds a little more at times.
+
+        Never LIKE: `_` and `%` are letters of valid addresses.
+        """
+        words = spellings(address)
+        folded = self._folded(connection, plain=all(map(str.isascii, words)))
+        # A blank before or behind comes from imports. trim() would keep an index from being used.
+        stored = [form for word in words for form in (word, f"{word} ", f" {word}")]
+        return folded.in_(sa.bindparam(None, stored, type_=sa.types.NULLTYPE, expanding=True))
+
+    def _folded(self, connection: sa.Connection, *, plain: bool) -> sa.ColumnElement[Any]:
+        """The column in lower case; with *plain* only the English alphabet matters."""
+        column, dialect = self._column, connection.dialect.name
+        if self._ignores_case is None:
+            self._ignores_case = self._compares_without_case(connection)
+        if self._ignores_case and (plain or dialect != "mysql"):
+            return column
+        if dialect == "mysql":
+            # The character set of the column may lack letters that we ask for.
+            return sa.func.lower(sa.cast(column, sa.CHAR))
+        if plain:
+            return sa.func.lower(column)
+        if dialect == "sqlite":
+            return sa.func.unicode_lower(column)
+        # In a database of locale C, lower() knows the English alphabet only.
+        return sa.func.lower(sa.collate(sa.cast(column, sa.Text), "und-x-icu"))
+
+    def _compares_without_case(self, connection: sa.Connection) -> bool | None:
+        """Whether the column itself does; then its plain index serves. None while it is empty."""
+        told = {"mysql": sa.func.collation, "postgresql": sa.func.pg_typeof}
+        if connection.dialect.name not in told:
+            return False
+        kind = told[connection.dialect.name](self._column).cast(sa.CHAR(64))
+        answer = connection.execute(sa.select(kind).select_from(self._source).limit(1)).scalar()
+        return None if answer is None else str(answer).strip().endswith(("_ci", "citext"))

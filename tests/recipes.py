@@ -1,0 +1,37 @@
+"""The recipes of `docs/portals.md`, to be run as they stand there."""
+
+from __future__ import annotations
+
+import io
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from dotenv import dotenv_values
+
+PAGE = Path(__file__).parent.parent / "docs" / "portals.md"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What an operator copies: statements for the database, and settings."""
+
+    sql: list[str]
+    settings: dict[str, str]
+
+
+def recipe(title: str) -> Recipe:
+    """The recipe under the heading *title*."""
+    sections = re.split("^## ", PAGE.read_text("utf-8"), flags=re.M)
+    (section,) = (text for text in sections if text.startswith(f"{title}\n"))
+    sql = "\n".join(_blocks(section, "sql"))
+    lines = io.StringIO("\n".join(_blocks(section, "ini")))
+    settings = dotenv_values(stream=lines, interpolate=False)
+    return Recipe(
+        [statement.strip() for statement in sql.split(";\n") if statement.strip()],
+        {name: value or "" for name, value in settings.items()},
+    )
+
+
+def _blocks(section: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", section, re.M | re.S)

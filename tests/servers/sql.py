@@ -1,0 +1,122 @@
+"""PostgreSQL and MariaDB, as Debian has them."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from tests.servers import as_user, folder, free_port, running
+
+PASSWORD = "Servicio:2026/@"
+
+
+@dataclass(frozen=True)
+class SqlServer:
+    """A running server; ``root`` is its administrator's URL, ``folder`` where it keeps its data."""
+
+    kind: str
+    root: sa.URL
+    folder: Path
+    pid: int
+
+    def admin(self, database: str | None = None) -> sa.Engine:
+        """An engine of the administrator, each statement committed at once."""
+        url = self.root.set(database=database) if database else self.root
+        return sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+
+    def url(self, role: str, database: str) -> str:
+        """What an operator would write into RESET_ACCOUNTS_URL for *role*."""
+        url = self.root.set(
+            drivername=self.kind, username=role, password=PASSWORD, database=database
+        )
+        return url.render_as_string(hide_password=False)
+
+
+@contextmanager
+def postgresql(programs: Path) -> Iterator[SqlServer]:
+    """A cluster of locale C, which folds the English alphabet only, with TLS."""
+    with folder("postgres") as home:
+        data, port, user = home / "data", free_port(), as_user("postgres")
+        initdb = [programs / "initdb", "-D", data, "-U", "postgres", "--locale=C"]
+        _run([*user, *map(str, initdb), "--encoding=UTF8", "--no-sync"])
+        _certificate(data, user)
+        rules = "host all postgres 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n"
+        (data / "pg_hba.conf").write_text(rules)
+        settings = {
+            "port": port,
+            "listen_addresses": "127.0.0.1",
+            "unix_socket_directories": "",
+            "fsync": "off",
+            "ssl": "on",
+            "max_connections": 30,
+        }
+        options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+        command = [*user, str(programs / "postgres"), "-D", str(data), *options]
+        root = sa.URL.create(
+            "postgresql+psycopg", "postgres", host="127.0.0.1", port=port, database="postgres"
+        )
+        with running(command, home / "log", lambda: _answers(root)) as server:
+            yield SqlServer("postgresql", root, data, server.pid)
+
+
+@contextmanager
+def mariadb(install: str, daemon: str) -> Iterator[SqlServer]:
+    """A server that is not strict about what it cuts, as old portals have it."""
+    with folder("mysql") as home:
+        data, port, user = home / "data", free_port(), as_user("mysql")
+        options = ["--no-defaults", f"--datadir={data}"]
+        normal = "--auth-root-authentication-method=normal"
+        _run(
+            [
+                *user,
+                install,
+                *options,
+                normal,
+                "--skip-test-db",
+            ]
+        )
+        command = [
+            *(*user, daemon, *options, f"--port={port}", "--bind-address=127.0.0.1"),
+            *(
+                f"--socket={home / 'socket'}",
+                f"--pid-file={home / 'pid'}",
+                "--sql-mode=",
+                "--character-set-server=utf8mb4",
+            ),
+            *("--innodb-flush-log-at-trx-commit=0", "--skip-log-bin"),
+        ]
+        root = sa.URL.create("mysql+pymysql", "root", host="127.0.0.1", port=port, database="mysql")
+        with running(command, home / "log", lambda: _answers(root)) as server:
+            yield SqlServer("mysql", root, data, server.pid)
+
+
+def _run(command: list[str]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/")
+    if done.returncode:
+        raise RuntimeError(f"{command} failed:\n{done.stdout}{done.stderr}")
+
+
+def _certificate(data: Path, user: list[str]) -> None:
+    """A certificate for 127.0.0.1 that is its own authority."""
+    _run(
+        [
+            *(*user, "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt"),
+            *("ec_paramgen_curve:prime256v1", "-nodes", "-subj", "/CN=127.0.0.1"),
+            *("-addext", "subjectAltName=IP:127.0.0.1", "-days", "2"),
+            *("-keyout", str(data / "server.key"), "-out", str(data / "server.crt")),
+        ]
+    )
+
+
+def _answers(root: sa.URL) -> bool:
+    engine = sa.create_engine(root, poolclass=sa.NullPool)
+    try:
+        with engine.connect():
+            return True
+    except sa.exc.OperationalError:
+        return False
