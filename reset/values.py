@@ -96,6 +96,7 @@ class Values:
         value = self.text(name, names[0])
         if value not in names:
             self.fault(name, f"must be one of {', '.join(names)}")
+            return names[0]
         return value
 
     def duration(self, name: str, default: str, *, most: str) -> timedelta:

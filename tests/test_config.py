@@ -5,17 +5,23 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from flask import Flask
 
 import config
+from reset.accounts.directory import Directory
+from reset.accounts.memory import MemoryAccounts
+from reset.accounts.source import Custom
 from reset.errors import ConfigurationError
 from reset.values import Values
 from tests.conftest import ENVIRON, KEY
 
 ROOT = Path(config.__file__).parent
+KEYS_ONLY = {name: value for name, value in ENVIRON.items() if "_ACCOUNTS_" not in name}
 GOOD = {**ENVIRON, "RESET_ACCOUNTS_URL": "sqlite:////tmp/portal.sqlite"}
 
 
@@ -60,6 +66,20 @@ def test_good_settings_have_no_fault(tmp_path: Path) -> None:
         ("ACCOUNTS_EMAIL", ""),
         ("ACCOUNTS_PASSWORD", ""),
         ("ACCOUNTS_HASH", "rot13"),
+        ("ACCOUNTS_HASH_UPGRADE", "1"),
+        ("ACCOUNTS_URL", "oracle://host/portal"),
+        ("ACCOUNTS_URL", "postgresql://host"),
+        ("ACCOUNTS_URL", "mysql:///"),
+        ("ACCOUNTS_EXCLUDE", "administrador"),
+        ("ACCOUNTS_EXCLUDE", "usuario~("),
+        ("ACCOUNTS_SET", "fallos"),
+        ("ACCOUNTS_SET", "fallos=0; rol=1"),
+        ("ACCOUNTS_SET", "fallos=fallos+1"),
+        ("ACCOUNTS_FIND_SQL", "DELETE FROM usuarios"),
+        ("ACCOUNTS_FIND_SQL", "SELECT * FROM usuarios WHERE correo = :address"),
+        ("ACCOUNTS_UPDATE_SQL", "UPDATE usuarios SET clave = :password WHERE id = :id"),
+        ("ACCOUNTS_UPDATE_SQL", "UPDATE u SET c = :password WHERE i = :id AND c = :old"),
+        ("ACCOUNTS_AFTER_CHANGE_SQL", "DELETE FROM sesiones WHERE u = :usuario"),
         ("MAIL_PORT", "0"),
         ("MAIL_PORT", "smtp"),
         ("MAIL_USE_TLS", "perhaps"),
@@ -194,3 +214,76 @@ def test_faulty_start_is_a_list_without_a_traceback(command: str) -> None:
     assert "Traceback" not in done.stderr
     assert "RESET_SECRET_KEYS: a key is weak" in done.stderr
     assert "RESET_PUBLIC_URL: is missing." in done.stderr
+
+
+DIRECTORY = {
+    "ACCOUNTS_URL": "ldap://dc1.example ldaps://dc2.example",
+    "ACCOUNTS_LDAP_BASE": "dc=example",
+    "ACCOUNTS_LDAP_BIND_DN": "cn=restablecer,dc=example",
+    "ACCOUNTS_LDAP_BIND_PASSWORD": "clave-de-servicio",
+    "ACCOUNTS_TABLE": "",
+    "ACCOUNTS_PASSWORD": "",
+}
+
+
+def test_directory_needs_no_table(tmp_path: Path) -> None:
+    """Its settings are its own; names of attributes have defaults, secrets no repr."""
+    assert faults(tmp_path, **DIRECTORY) == []
+    environ = {f"RESET_{name}": value for name, value in DIRECTORY.items()}
+    found = config.load({**KEYS_ONLY, **environ}, tmp_path).accounts_source
+    assert isinstance(found, Directory)
+    assert (found.email, found.login, found.starttls) == ("mail", "uid", True)
+    assert "clave-de-servicio" not in repr(found)
+
+
+def test_administrators_of_active_directory_are_excluded(tmp_path: Path) -> None:
+    """Unless other rules are given: AD itself marks them."""
+    environ = {f"RESET_{name}": value for name, value in DIRECTORY.items()}
+    environ["RESET_ACCOUNTS_LDAP_CHANGE"] = "active-directory"
+    found = config.load({**KEYS_ONLY, **environ}, tmp_path).accounts_source
+    assert isinstance(found, Directory)
+    assert [str(rule) for rule in found.exclude] == ["adminCount=1"]
+    assert (found.login, found.password) == ("sAMAccountName", "unicodePwd")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ACCOUNTS_LDAP_BASE", ""),
+        ("ACCOUNTS_LDAP_BIND_DN", ""),
+        ("ACCOUNTS_LDAP_BIND_PASSWORD", ""),
+        ("ACCOUNTS_LDAP_STARTTLS", "0"),
+        ("ACCOUNTS_LDAP_CA", "/nowhere/ca.pem"),
+        ("ACCOUNTS_LDAP_CHANGE", "somehow"),
+        ("ACCOUNTS_URL", "ldaps://dc1.example http://dc2.example"),
+    ],
+)
+def test_directory_is_described_whole(tmp_path: Path, name: str, value: str) -> None:
+    """An empty bind password would be a bind as nobody; passwords travel encrypted only."""
+    (found,) = faults(tmp_path, **{**DIRECTORY, name: value})
+    assert found.startswith(f"RESET_{name}:")
+
+
+def test_secret_of_the_directory_may_come_from_a_file(tmp_path: Path) -> None:
+    """As any secret."""
+    file = tmp_path / "secret"
+    file.write_text("clave-de-servicio\n")
+    file.chmod(0o600)
+    changes = {"ACCOUNTS_LDAP_BIND_PASSWORD": "", "ACCOUNTS_LDAP_BIND_PASSWORD_FILE": str(file)}
+    assert faults(tmp_path, **{**DIRECTORY, **changes}) == []
+
+
+def test_own_class_is_a_source_of_accounts(make_app: Callable[..., Flask]) -> None:
+    """Named by its dotted path, it is called with the URL."""
+    app = make_app(accounts_source=Custom("reset.accounts.memory.MemoryAccounts", ""))
+    assert isinstance(app.extensions["reset"].accounts, MemoryAccounts)
+
+
+@pytest.mark.parametrize("path", ["Cuentas", "nowhere.Cuentas", "reset.accounts.Nobody"])
+def test_own_class_that_is_not_there_is_told(
+    make_app: Callable[..., Flask], capsys: pytest.CaptureFixture[str], path: str
+) -> None:
+    """One line, no traceback."""
+    with pytest.raises(SystemExit):
+        make_app(accounts_source=Custom(path, ""))
+    assert f"RESET_ACCOUNTS_BACKEND: {path} cannot be imported." in capsys.readouterr().err

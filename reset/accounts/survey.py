@@ -1,4 +1,4 @@
-"""What an operator wants to know of all accounts: how many, of what kind, and what is in the way."""
+"""What an operator wants to know of all accounts: how many, of what kind, what is in the way."""
 
 from __future__ import annotations
 
