@@ -126,6 +126,12 @@ class Portal:
             db.execute(f"UPDATE usuarios SET {changes} WHERE id = ?", [*columns.values(), account])
             db.commit()
 
+    def execute(self, statement: str) -> None:
+        """Any statement, as the portal's owner."""
+        with closing(sqlite3.connect(self.path)) as db:
+            db.execute(statement)
+            db.commit()
+
     def rows(self) -> list[tuple[Any, ...]]:
         """The whole table."""
         with closing(sqlite3.connect(self.path)) as db:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import sqlite3
 from typing import Any
 from urllib.parse import quote
 
@@ -142,10 +142,11 @@ def _pooled(url: sa.URL, arguments: dict[str, Any]) -> sa.Engine:
 
 def is_refusal(error: sa.exc.DBAPIError) -> bool:
     """Whether the portal's own rule (a trigger, a check) does not take what was to be written."""
-    code = told(error)
-    return bool(re.search(r"RaiseException|CheckViolation|\b(1644|4025|3819)\b", code)) or (
-        "IntegrityError" in code and "sqlite3" in type(error.orig).__module__
-    )
+    kinds = (psycopg.errors.RaiseException, psycopg.errors.CheckViolation, sqlite3.IntegrityError)
+    if isinstance(error.orig, kinds):
+        return True
+    # MySQL and MariaDB: SIGNAL of a trigger, and a CHECK that does not hold.
+    return error.orig is not None and error.orig.args[:1] in ((1644,), (3819,), (4025,))
 
 
 def told(error: sa.exc.SQLAlchemyError) -> str:
@@ -154,7 +155,5 @@ def told(error: sa.exc.SQLAlchemyError) -> str:
     number = cause.args[0] if cause.args and isinstance(cause.args[0], int) else ""
     kind = f"{type(cause).__name__} {number}".strip()
     text = str(cause.args[-1] if cause.args else "").splitlines()
-    is_harmless = kind in _HARMLESS or (
-        kind == "OperationalError" and "sqlite3" in str(type(cause))
-    )
+    is_harmless = kind in _HARMLESS or isinstance(cause, sqlite3.OperationalError)
     return f"{kind}: {text[0]}" if is_harmless and text else kind
