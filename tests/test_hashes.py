@@ -352,6 +352,29 @@ def test_unfit_password_does_not_crash(sample: Sample, password: str) -> None:
 # What to follow.
 
 
+@pytest.mark.parametrize(
+    "stored",
+    ["$6$rounds=1000$salt", "$P$5saltsalt", "pbkdf2_sha256$7$salt$", "$scrypt$ln=5,r=4,p=2$c2FsdA"],
+)
+def test_parameters_alone_are_no_hash(stored: str) -> None:
+    """libpass also reads a hash without its digest, which is nobody's."""
+    assert hashes.scheme_of(stored) is None
+
+
+@pytest.mark.parametrize(
+    ("stored", "form"),
+    [
+        # Computed by crypt() of PHP and `printf x | md5sum`.
+        ("$1$$LP5.V3ajGqHDdXW6XwZQy.", "$1$<8>$<22>"),
+        ("md5$$9dd4e461268c8034f5c8564e155c67a6", "md5$<12>$<32x>"),
+    ],
+)
+def test_row_without_salt_gets_one(stored: str, form: str) -> None:
+    """What the format allows is followed, but not where it hides nothing."""
+    assert hashes.verify("x", stored)
+    assert has_form(form, hashes.renew(NEW_PASSWORD, stored))
+
+
 SCRYPT_7 = "$7$22....0....dY5xjrF2LqU0hrA2RijlvA$5Zjbsz5xQZLMYxxEKkTC/88Bj6Vz0O04gorzth4asW0"
 
 

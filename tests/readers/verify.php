@@ -18,7 +18,11 @@ function fits(string $reader, string $password, string $hash): bool
 function laravel(string $password, string $hash): bool
 {
     require_once LARAVEL;
-    return (new Illuminate\Hashing\BcryptHasher(['verify' => true]))->check($password, $hash);
+    try {
+        return (new Illuminate\Hashing\BcryptHasher(['verify' => true]))->check($password, $hash);
+    } catch (RuntimeException) {
+        return false;
+    }
 }
 
 // What its log-in does with a password from the form: slashes, trim, digest, bcrypt.
