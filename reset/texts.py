@@ -20,6 +20,16 @@ TEXTS = {
         "Es demasiado larga para la plataforma. Use como máximo 72 caracteres "
         "(las tildes y la ñ cuentan doble)."
     ),
+    "blank_at_ends": (
+        "La plataforma no reconoce los espacios al comienzo ni al final. Por favor, quítelos."
+    ),
+    "quotes": (
+        "La plataforma no reconoce bien las comillas (' y \") ni la barra invertida (\\). "
+        "Use otros signos."
+    ),
+    "html_signs": (
+        'La plataforma no reconoce bien las comillas (") ni los signos &, < y >. Use otros.'
+    ),
     "bad_character": (
         "Tiene un carácter que la plataforma no puede guardar, como un salto de línea o un "
         "tabulador. Escríbala de nuevo."

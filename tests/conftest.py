@@ -11,7 +11,7 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import bcrypt
 import pytest
@@ -303,12 +303,15 @@ def ana(portal: Portal) -> int:
 def program(what: str, package: str, *names: str) -> str:
     """The path of a program that *what* needs; without it they are left out, but never in CI."""
     found = next(filter(None, (shutil.which(name, path=_everywhere()) for name in names)), None)
-    if found is None:
-        if os.environ.get("CI"):
-            pytest.fail(f"{what} need the Debian package {package}")
-        _left_out[what] = package
-        pytest.skip(f"needs {package}")
-    return found
+    return found or left_out(what, package)
+
+
+def left_out(what: str, package: str) -> NoReturn:
+    """End a test that needs a Debian *package* which is not there."""
+    if os.environ.get("CI"):
+        pytest.fail(f"{what} need the Debian package {package}")
+    _left_out[what] = package
+    pytest.skip(f"needs {package}")
 
 
 def _everywhere() -> str:

@@ -57,30 +57,6 @@ def parameters(stored: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("stored", "password"),
-    [
-        # Source: OpenBSD's bcrypt test vectors, as in PHP's own tests.
-        ("$2y$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW", "U*U"),
-        # Source: Django's documentation of the format; computed by Django 5.2 for "lètmein".
-        (
-            "pbkdf2_sha256$1000000$seasalt$r1uLUxoxpP2Ued/qxvmje7UH9PUJBkRrvf9gGPL7Cps=",
-            "lètmein",
-        ),
-        # Source: the reference implementation's test vector for Argon2id, m=256 KiB.
-        (
-            "$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4",
-            "password",
-        ),
-    ],
-    ids=["bcrypt", "django", "argon2id"],
-)
-def test_published_vectors(stored: str, password: str) -> None:
-    """Hashes that others computed are verified."""
-    assert hashes.verify(password, stored)
-    assert not hashes.verify(password + " ", stored)
-
-
-@pytest.mark.parametrize(
     "stored",
     [
         "$argon2id$v=19$m=8,t=1,p=1$YWJj$!!!",
@@ -102,9 +78,7 @@ def test_broken_hash_is_nobodys_password(
             accounts.set_password(account, NEW_PASSWORD)
 
 
-@pytest.mark.parametrize(
-    "stored", ["", "plain", "5f4dcc3b5aa765d61d8327deb882cf99", "$2y$", "!", "$1$salt$hash"]
-)
+@pytest.mark.parametrize("stored", ["", "plain", "$2y$", "!", "$1$salt$hash"])
 def test_unknown_hash_gets_no_link(accounts: SqlAccounts, portal: Portal, stored: str) -> None:
     """What we cannot write in the portal's way is told in the trace instead."""
     portal.add(clave=stored)

@@ -6,114 +6,94 @@ as if it had written it.
 
 from __future__ import annotations
 
-import re
 import threading
-from typing import Protocol
+from collections.abc import Mapping
 
 import argon2
-import bcrypt
-from passlib.hash import django_pbkdf2_sha256
-from werkzeug.security import check_password_hash, generate_password_hash
+from passlib import hash as handlers
 
+from reset.accounts.libpass import BcryptOfDigest, HexDigest, LdapDigest, Libpass, ShaCrypt
+from reset.accounts.schemes import Argon2, Bcrypt, DjangoScrypt, Prefixed, Scheme, Werkzeug
+from reset.accounts.wordpress import Phpass, WordPress
 from reset.errors import PasswordRefused
 
-BCRYPT_LONGEST = 72  # Bytes; PHP drops the rest in silence, and then two passwords fit.
 # Hashing is made to cost: a few at a time, so that pages still answer while passwords are set.
 _slots = threading.BoundedSemaphore(2)
 
+_DJANGO_SALT = 22  # Characters; Django hashes again where it finds fewer (128 bits).
+_DJANGO_ARGON2 = argon2.PasswordHasher(2, 102_400, 8, salt_len=_DJANGO_SALT)
+_LDAP_SALT = 8  # Bytes, as OpenLDAP's pw-sha2 writes.
+_MD5_CRYPT = Libpass(handlers.md5_crypt, weak=True)
+# libpass's own rounds take seconds; these are Moodle's, double of what crypt itself takes.
+_SHA256_CRYPT = ShaCrypt(handlers.sha256_crypt, rounds=10_000)
+_SHA512_CRYPT = ShaCrypt(handlers.sha512_crypt, rounds=10_000)
 
-class Scheme(Protocol):
-    """One way of hashing; ``sample`` is a hash whose cost and format the new one follows."""
-
-    sample: str
-
-    def verify(self, password: str, stored: str) -> bool:
-        """Whether *stored* is a hash of *password*."""
-
-    def renew(self, password: str, sample: str) -> str:
-        """A new hash like *sample*."""
-
-
-class Bcrypt:
-    """`$2y$` of PHP, Laravel, Joomla; `$2a$` and `$2b$`. The prefix of the row is kept."""
-
-    sample = "$2y$12$"
-
-    def verify(self, password: str, stored: str) -> bool:
-        secret = password.encode()
-        # The library knows $2y$ only by its other name.
-        return len(secret) <= BCRYPT_LONGEST and bcrypt.checkpw(
-            secret, stored.replace("$2y$", "$2b$", 1).encode()
-        )
-
-    def renew(self, password: str, sample: str) -> str:
-        secret = password.encode()
-        if len(secret) > BCRYPT_LONGEST:
-            raise PasswordRefused(["too_long_for_portal"])
-        made = bcrypt.hashpw(secret, bcrypt.gensalt(int(sample[4:6]))).decode()
-        return sample[:4] + made[4:]
-
-
-class Argon2:
-    """`$argon2id$`, `$argon2i$`, `$argon2d$` with the parameters of the row."""
-
-    sample = "$argon2id$v=19$m=65536,t=3,p=4$c2FsdHNhbHRzYWx0c2FsdA$" + "A" * 43
-
-    def verify(self, password: str, stored: str) -> bool:
-        try:
-            return argon2.PasswordHasher().verify(stored, password)
-        except argon2.exceptions.VerifyMismatchError:
-            return False
-
-    def renew(self, password: str, sample: str) -> str:
-        parameters = argon2.extract_parameters(sample)
-        return argon2.PasswordHasher.from_parameters(parameters).hash(password)
-
-
-class Werkzeug:
-    """`scrypt:N:r:p$salt$hash` and `pbkdf2:sha256:rounds$salt$hash` of Flask applications."""
-
-    sample = "scrypt:32768:8:1$"
-
-    def verify(self, password: str, stored: str) -> bool:
-        return check_password_hash(stored, password)
-
-    def renew(self, password: str, sample: str) -> str:
-        return generate_password_hash(password, method=sample.split("$")[0])
-
-
-class DjangoPbkdf2:
-    """`pbkdf2_sha256$rounds$salt$hash` with the rounds of the row."""
-
-    sample = "pbkdf2_sha256$1000000$"
-
-    def verify(self, password: str, stored: str) -> bool:
-        return bool(django_pbkdf2_sha256.verify(password, stored))
-
-    def renew(self, password: str, sample: str) -> str:
-        rounds = int(sample.split("$")[1])
-        return str(django_pbkdf2_sha256.using(rounds=rounds).hash(password))
-
-
-SCHEMES: dict[str, Scheme] = {
+# By the names that RESET_ACCOUNTS_HASH takes. The numbers are those of a fresh hash; those without
+# a reason beside them are of OWASP's Password Storage Cheat Sheet.
+SCHEMES: Mapping[str, Scheme] = {
     "bcrypt": Bcrypt(),
-    "argon2": Argon2(),
+    "wordpress": WordPress(),
+    "phpass": Phpass(handlers.phpass, weak=True, rounds=13),  # 2**13, as WordPress.
+    # RFC 9106, 4, the second recommended option.
+    "argon2": Argon2(argon2.PasswordHasher(time_cost=3, memory_cost=65_536, parallelism=4)),
     "werkzeug": Werkzeug(),
-    "django_pbkdf2_sha256": DjangoPbkdf2(),
-}
-_FORMATS = {
-    "bcrypt": re.compile(r"\$2[aby]\$(0[4-9]|[12]\d|3[01])\$[./A-Za-z0-9]{53}"),
-    "argon2": re.compile(r"\$argon2(id|i|d)\$v=\d+\$m=\d+,t=\d+,p=\d+\$[^$]+\$[^$]+"),
-    "werkzeug": re.compile(
-        r"(scrypt:\d+:\d+:\d+|pbkdf2:sha(1|224|256|384|512):\d+)\$[^$]+\$[0-9a-f]+"
+    # Of Django: its own costs, so that it does not hash again at the next log-in.
+    "django_pbkdf2_sha256": Libpass(
+        handlers.django_pbkdf2_sha256, rounds=1_000_000, salt_size=_DJANGO_SALT
     ),
-    "django_pbkdf2_sha256": re.compile(r"pbkdf2_sha256\$\d+\$[^$]+\$[A-Za-z0-9+/=]+"),
+    "django_pbkdf2_sha1": Libpass(
+        handlers.django_pbkdf2_sha1, rounds=1_000_000, salt_size=_DJANGO_SALT
+    ),
+    "django_argon2": Prefixed("argon2", Argon2(_DJANGO_ARGON2)),
+    "django_bcrypt_sha256": BcryptOfDigest(handlers.django_bcrypt_sha256, rounds=12),
+    # Django asks bcrypt for the very same text again, and bcrypt never writes `$2y$`.
+    "django_bcrypt": Prefixed("bcrypt$", Bcrypt("$2b$12$")),
+    "django_scrypt": DjangoScrypt(),
+    "django_md5": Libpass(handlers.django_salted_md5, weak=True, salt_size=_DJANGO_SALT),
+    "django_sha1": Libpass(handlers.django_salted_sha1, weak=True, salt_size=_DJANGO_SALT),
+    "pbkdf2_sha1": Libpass(handlers.pbkdf2_sha1, rounds=1_300_000),
+    "pbkdf2_sha256": Libpass(handlers.pbkdf2_sha256, rounds=600_000),
+    "pbkdf2_sha512": Libpass(handlers.pbkdf2_sha512, rounds=210_000),
+    # Not its `$7$`, whose salt libpass would lengthen every time.
+    "scrypt": Libpass(handlers.scrypt, prefix="$scrypt$", rounds=15, block_size=8, parallelism=3),
+    "bcrypt_sha256": BcryptOfDigest(handlers.bcrypt_sha256, rounds=12),
+    "md5_crypt": _MD5_CRYPT,
+    "apr_md5_crypt": Libpass(handlers.apr_md5_crypt, weak=True),
+    "sha256_crypt": _SHA256_CRYPT,
+    "sha512_crypt": _SHA512_CRYPT,
+    "ldap_ssha": LdapDigest(handlers.ldap_salted_sha1, weak=True, salt_size=_LDAP_SALT),
+    "ldap_ssha256": LdapDigest(handlers.ldap_salted_sha256, weak=True, salt_size=_LDAP_SALT),
+    "ldap_ssha512": LdapDigest(handlers.ldap_salted_sha512, weak=True, salt_size=_LDAP_SALT),
+    "ldap_smd5": LdapDigest(handlers.ldap_salted_md5, weak=True, salt_size=_LDAP_SALT),
+    "ldap_sha": LdapDigest(handlers.ldap_sha1, weak=True),
+    "ldap_md5": LdapDigest(handlers.ldap_md5, weak=True),
+    "ldap_bcrypt": Prefixed("{CRYPT}", Bcrypt()),
+    "ldap_md5_crypt": Prefixed("{CRYPT}", _MD5_CRYPT),
+    "ldap_sha256_crypt": Prefixed("{CRYPT}", _SHA256_CRYPT),
+    "ldap_sha512_crypt": Prefixed("{CRYPT}", _SHA512_CRYPT),
+    "hex_md5": HexDigest(handlers.hex_md5, weak=True),
+    "hex_sha1": HexDigest(handlers.hex_sha1, weak=True),
+    "hex_sha256": HexDigest(handlers.hex_sha256, weak=True),
+    "hex_sha512": HexDigest(handlers.hex_sha512, weak=True),
 }
 
 
 def scheme_of(stored: str) -> str | None:
-    """The name of the scheme that *stored* is in; None if it is none that we can write."""
-    return next((name for name, form in _FORMATS.items() if form.fullmatch(stored)), None)
+    """The name of the scheme that *stored* is in; None if it is none that we can write.
+
+    Blanks after it are those of a column of fixed width, here and in what follows.
+    """
+    hashed = stored.rstrip(" ")
+    return next((name for name, scheme in SCHEMES.items() if scheme.reads(hashed)), None)
+
+
+def is_weak(name: str) -> bool:
+    """Whether hashes of the scheme *name* are fast, unsalted or built on MD5 or a bare SHA-1.
+
+    Raises:
+        KeyError: there is no such scheme.
+    """
+    return SCHEMES[name].weak
 
 
 def verify(password: str, stored: str) -> bool:
@@ -123,25 +103,34 @@ def verify(password: str, stored: str) -> bool:
         return False
     with _slots:
         try:
-            return SCHEMES[name].verify(password, stored)
+            return SCHEMES[name].verify(password, stored.rstrip(" "))
         except (ValueError, argon2.exceptions.Argon2Error):
             return False  # It looks like a hash and is none: nobody's password fits.
 
 
-def renew(password: str, stored: str, fallback: str, *, upgrade: bool = False) -> str:
+def renew(password: str, stored: str, fallback: str = "auto", *, upgrade: bool = False) -> str:
     """A hash of *password* like *stored*; of the scheme *fallback* where that has no format.
 
+    With *upgrade*, a weak *stored* is not followed either, unless *fallback* is "auto".
+
     Raises:
-        PasswordRefused: the scheme cannot hold this password without loss.
+        PasswordRefused: the scheme cannot hold this password without loss, or there is none.
     """
     name = scheme_of(stored)
-    scheme = SCHEMES[name or fallback]
+    like = stored.rstrip(" ")
+    if name is None or (upgrade and is_weak(name) and fallback != "auto"):
+        name, like = fallback, ""
+    if name not in SCHEMES:
+        raise PasswordRefused(["refused_by_portal"])
     with _slots:
         try:
-            return scheme.renew(password, stored if name else scheme.sample)
+            return _made(SCHEMES[name], password, like)
         except (ValueError, argon2.exceptions.Argon2Error) as error:
             raise PasswordRefused(["refused_by_portal"]) from error
 
 
-def is_weak(name: str) -> bool:
-    return False
+def _made(scheme: Scheme, password: str, like: str) -> str:
+    codes = scheme.refusals(password, like)
+    if codes:
+        raise PasswordRefused(codes)
+    return scheme.renew(password, like) if like else scheme.fresh(password)
