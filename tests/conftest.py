@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import sqlite3
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any, NoReturn
 
 import bcrypt
@@ -32,6 +35,9 @@ from reset.mail.sender import Sender
 from reset.service import Service
 from reset.worker import Worker
 
+READERS = Path(__file__).parent / "readers"
+ILLUMINATE = Path("/usr/share/php/Illuminate/Hashing/autoload.php")
+Ask = Callable[[str, str, str], bool]
 _left_out: dict[str, str] = {}
 KEY = "k3y-For-Tests_only.0123456789abcdefGHIJ"
 OLD_PASSWORD = "Viejita-2019"
@@ -298,6 +304,27 @@ def visitor(app: Flask, make_visitor: Callable[[Flask], Visitor]) -> Visitor:
 def ana(portal: Portal) -> int:
     """Ana is registered."""
     return portal.add()
+
+
+@pytest.fixture(scope="session")
+def php() -> Iterator[Ask]:
+    """PHP and what is written in it; one process answers whether a password fits a hash."""
+    binary = program("the PHP tests", "php-cli", "php")
+    # Debian's Laravel is older than its PHP.
+    command = [binary, "-d", "error_reporting=E_ALL&~E_DEPRECATED", str(READERS / "verify.php")]
+    with subprocess.Popen(command, stdin=PIPE, stdout=PIPE, text=True) as process:
+        assert process.stdin
+        assert process.stdout
+        questions, answers = process.stdin, process.stdout
+
+        def ask(reader: str, password: str, stored: str) -> bool:
+            if reader == "laravel" and not ILLUMINATE.exists():
+                left_out("the Laravel tests", "php-illuminate-hashing")
+            print(json.dumps([reader, password, stored]), file=questions, flush=True)
+            return bool(json.loads(answers.readline()))
+
+        yield ask
+        questions.close()
 
 
 def program(what: str, package: str, *names: str) -> str:

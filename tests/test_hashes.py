@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
-from subprocess import PIPE
 from typing import NamedTuple
 
 import argon2
@@ -23,16 +20,13 @@ from reset import texts
 from reset.accounts import hashes
 from reset.accounts.schemes import Scheme
 from reset.errors import PasswordRefused
-from tests.conftest import NEW_PASSWORD, OLD_PASSWORD, left_out, program
+from tests.conftest import NEW_PASSWORD, OLD_PASSWORD, READERS, Ask, program
 from tests.slapd import directory
 
-READERS = Path(__file__).parent / "readers"
-ILLUMINATE = Path("/usr/share/php/Illuminate/Hashing/autoload.php")
 PLAIN = [NEW_PASSWORD, "Mesa Verde Lluvia 42", "ñÑáÜ-Lluvia-42", "Lluvia🙂Verde-42", "&42<Mesa>;#"]
 ODD = ["  Mesa Verde 42 ", "'\"\\;<script>42</script>"]
 TAKEN_BY = {"$wp": PLAIN, "$P$": PLAIN, "$H$": PLAIN[:-1] + ODD[:1]}
 DJANGO = ["PBKDF2", "PBKDF2SHA1", "Argon2", "BCryptSHA256", "BCrypt", "Scrypt", "MD5"]
-Ask = Callable[[str, str, str], bool]
 
 
 class Sample(NamedTuple):
@@ -146,25 +140,6 @@ def test_fresh_hash_has_a_sane_cost(use_django: None, scheme: str, form: str) ->
 
 
 @pytest.fixture(scope="session")
-def php() -> Iterator[Ask]:
-    """PHP and what is written in it; one process answers all."""
-    binary = program("the PHP tests", "php-cli", "php")
-    # Debian's Laravel is older than its PHP.
-    command = [binary, "-d", "error_reporting=E_ALL&~E_DEPRECATED", str(READERS / "verify.php")]
-    with subprocess.Popen(command, stdin=PIPE, stdout=PIPE, text=True) as process:
-        assert process.stdin
-        assert process.stdout
-        questions, answers = process.stdin, process.stdout
-
-        def ask(reader: str, password: str, stored: str) -> bool:
-            print(json.dumps([reader, password, stored]), file=questions, flush=True)
-            return bool(json.loads(answers.readline()))
-
-        yield ask
-        questions.close()
-
-
-@pytest.fixture(scope="session")
 def use_django() -> None:
     """Django with all its hashers."""
     if not django.conf.settings.configured:
@@ -182,8 +157,6 @@ def test_php_reads_it(php: Ask, sample: Sample) -> None:
 @by("laravel")
 def test_laravel_reads_it(php: Ask, sample: Sample) -> None:
     """Its own hasher, which refuses a hash that PHP does not call bcrypt."""
-    if not ILLUMINATE.exists():
-        left_out("the Laravel tests", "php-illuminate-hashing")
     assert_read(php, sample)
     assert php("laravel", NEW_PASSWORD, hashes.renew(NEW_PASSWORD, "", "bcrypt"))
 

@@ -95,7 +95,7 @@ def test_change_that_is_not_committed_yet_wins(store: Store, column: str) -> Non
         except BaseException as error:
             raised.append(error)
 
-    with store.admin.execution_options(isolation_level="READ COMMITTED").connect() as portal:
+    with sa.create_engine(store.admin.url, poolclass=sa.NullPool).connect() as portal:
         portal.execute(
             sa.text(f"UPDATE usuarios SET {column} = :v WHERE id = :i"), {"v": value, "i": ana}
         )
@@ -395,9 +395,7 @@ def test_locked_row_is_a_short_wait(store: Store) -> None:
 
 @contextmanager
 def held(store: Store, account: int) -> Iterator[None]:
-    engine = store.admin.execution_options(isolation_level="READ COMMITTED")
-    if store.admin.dialect.name == "sqlite":
-        engine = store.admin
+    engine = sa.create_engine(store.admin.url, poolclass=sa.NullPool)
     with engine.connect() as portal:
         portal.execute(sa.text("UPDATE usuarios SET fallos = 9 WHERE id = :i"), {"i": account})
         yield
