@@ -36,7 +36,7 @@ flow: .venv/test.stamp
 
 # Writes the exact versions and hashes of everything (needs uv).
 lock:
-	for of in requirements demo/requirements requirements-dev; do \
+	for of in requirements demo/requirements requirements-ldap requirements-dev; do \
 	    uv pip compile -q --universal --generate-hashes --no-emit-index-url --python-version 3.11 \
 	        --custom-compile-command "make lock" $$of.in -o $$of.txt || exit 1; \
 	done
