@@ -35,6 +35,7 @@ from reset.mail.sender import Sender
 from reset.service import Service
 from reset.worker import Worker
 
+pytest_plugins = ["tests.servers.fixtures"]
 READERS = Path(__file__).parent / "readers"
 ILLUMINATE = Path("/usr/share/php/Illuminate/Hashing/autoload.php")
 Ask = Callable[[str, str, str], bool]

@@ -425,3 +425,11 @@ def test_two_hash_at_a_time(
     assert full
     assert hashes._slots.acquire(blocking=False)
     hashes._slots.release()
+
+
+def test_manual_names_every_scheme() -> None:
+    """What an operator may write in RESET_ACCOUNTS_HASH stands in the table, and nothing else."""
+    page = (READERS.parent.parent / "docs" / "portals.md").read_text("utf-8")
+    table = page.split("\n## Hashes\n")[1].split("\n## ")[0]
+    first = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    assert set(re.findall(r"`(\w+)`", "".join(first))) == set(hashes.SCHEMES)

@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,12 +54,15 @@ class Demo:
 
 
 @contextmanager
-def running_demo(instance: Path) -> Iterator[Demo]:
-    """`make run` on free ports, with everything that it stores in *instance*."""
+def running_demo(instance: Path, accounts: Mapping[str, str] | None = None) -> Iterator[Demo]:
+    """`make run` on free ports, with everything that it stores in *instance*.
+
+    *accounts* are settings for another source of accounts than the demo portal's.
+    """
     offset = _free_offset()
     command = [sys.executable, "-m", "demo.run", f"--offset={offset}", f"--instance={instance}"]
     # The whole session is one client; the limits stay on, only wider.
-    environ = os.environ | {"RESET_LIMIT_PER_IP": "3000 per minute"}
+    environ = os.environ | {"RESET_LIMIT_PER_IP": "3000 per minute"} | dict(accounts or {})
     with subprocess.Popen(
         command, cwd=ROOT, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as runner:

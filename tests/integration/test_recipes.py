@@ -17,9 +17,9 @@ from passlib.hash import phpass, sha512_crypt
 import config
 from reset.accounts import hashes
 from tests.conftest import ADDRESS, ENVIRON, NEW_PASSWORD, OLD_PASSWORD, Ask, Visitor, hash_bcrypt
-from tests.integration.stores import Store, database, grant
 from tests.recipes import recipe
 from tests.servers.sql import SqlServer
+from tests.stores import Store, database, grant
 
 SCHEMAS = Path(__file__).parent.parent / "portals"
 OTHERS = {name: value for name, value in ENVIRON.items() if "_ACCOUNTS_" not in name}

@@ -25,8 +25,8 @@ from reset.errors import (
     PasswordRefused,
 )
 from tests.conftest import ADDRESS, NEW_PASSWORD, OLD_PASSWORD, hash_bcrypt
-from tests.integration.stores import Store
 from tests.servers.sql import SqlServer
+from tests.stores import Store
 
 SERVERS = pytest.mark.parametrize("store", ["postgresql", "mysql"], indirect=True)
 

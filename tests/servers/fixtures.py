@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import program
-from tests.integration.stores import Store, store_of
 from tests.servers.sql import SqlServer, mariadb, postgresql
+from tests.stores import Store, store_of
 
 
 @pytest.fixture(scope="session")
@@ -27,7 +27,7 @@ def sql_server() -> Iterator[Callable[[str], SqlServer | None]]:
         yield server
 
 
-def _start(kind: str):  # type: ignore[no-untyped-def]
+def _start(kind: str) -> AbstractContextManager[SqlServer]:
     if kind == "postgresql":
         postgres = program("the PostgreSQL tests", "postgresql", "postgres")
         return postgresql(Path(postgres).resolve().parent)
