@@ -39,7 +39,7 @@ pytest_plugins = ["tests.servers.fixtures"]
 READERS = Path(__file__).parent / "readers"
 ILLUMINATE = Path("/usr/share/php/Illuminate/Hashing/autoload.php")
 Ask = Callable[[str, str, str], bool]
-_left_out: dict[str, str] = {}
+LEFT_OUT = "left out: "
 KEY = "k3y-For-Tests_only.0123456789abcdefGHIJ"
 OLD_PASSWORD = "Viejita-2019"
 NEW_PASSWORD = "Mesa-Verde-Lluvia-42"
@@ -338,8 +338,7 @@ def left_out(what: str, package: str) -> NoReturn:
     """End a test that needs a Debian *package* which is not there."""
     if os.environ.get("CI"):
         pytest.fail(f"{what} need the Debian package {package}")
-    _left_out[what] = package
-    pytest.skip(f"needs {package}")
+    pytest.skip(f"{LEFT_OUT}{what} (install the Debian package {package})")
 
 
 def _everywhere() -> str:
@@ -349,5 +348,8 @@ def _everywhere() -> str:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    for what, package in _left_out.items():
-        terminalreporter.write_line(f"left out: {what} (install the Debian package {package})")
+    reasons = (report.longrepr[2] for report in terminalreporter.getreports("skipped"))
+    for line in sorted(
+        {reason.removeprefix("Skipped: ") for reason in reasons if LEFT_OUT in reason}
+    ):
+        terminalreporter.write_line(line)

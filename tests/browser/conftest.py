@@ -93,7 +93,9 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
 
 
 def _free_offset() -> int:
-    for offset in range(300, 9000, 10):
+    # Several processes test at once: each looks in a range of its own.
+    first = 300 + 2000 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    for offset in range(first, first + 2000, 10):
         if not any(_answers(port + offset) for port in PORTS):
             return offset
     raise RuntimeError("no free ports")
