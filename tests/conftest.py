@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import shutil
@@ -11,7 +12,7 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import bcrypt
 import pytest
@@ -290,15 +291,30 @@ def ana(portal: Portal) -> int:
 
 def program(what: str, package: str, *names: str) -> str:
     """The path of a program that *what* needs; without it they are left out, but never in CI."""
-    found = next(filter(None, map(shutil.which, names)), None)
+    # Servers live where the path of an ordinary user does not lead.
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
+    found = next(filter(None, (shutil.which(name, path=path) for name in names)), None)
     if found is None:
-        if os.environ.get("CI"):
-            pytest.fail(f"{what} need the Debian package {package}")
-        _left_out[what] = package
-        pytest.skip(f"needs {package}")
+        leave_out(what, f"install the Debian package {package}")
     return found
 
 
+def library(what: str, package: str, module: str) -> Any:
+    """A module that *what* needs, at the top of a test file; without it as with `program`."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError:
+        leave_out(what, f"install the Python package {package}")
+
+
+def leave_out(what: str, remedy: str) -> NoReturn:
+    """Skip *what*, and say so in one line at the end; in CI nothing may be missing."""
+    if os.environ.get("CI"):
+        pytest.fail(f"{what} cannot run: {remedy}")
+    _left_out[what] = remedy
+    pytest.skip(remedy, allow_module_level=True)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    for what, package in _left_out.items():
-        terminalreporter.write_line(f"left out: {what} (install the Debian package {package})")
+    for what, remedy in _left_out.items():
+        terminalreporter.write_line(f"left out: {what} ({remedy})")
