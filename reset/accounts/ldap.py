@@ -31,6 +31,7 @@ class LdapAccounts:
     RFC 3062 cannot tell the server to compare first: slapd 2.5 answers an assertion (RFC 4528) on
     it with "critical extension is unavailable". So the entry is read again on the connection that
     changes it, a moment before; where an attribute is replaced, the server compares as well.
+    Two changes within the second that pwdChangedTime counts in look like one.
     """
 
     id_attribute = "entryUUID"

@@ -43,12 +43,6 @@ Make = Callable[..., LdapAccounts]
 
 
 @pytest.fixture(scope="session")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    openssl = program("the LDAP tests", "openssl", "openssl")
-    return Authority(tmp_path_factory.mktemp("authority"), openssl)
-
-
-@pytest.fixture(scope="session")
 def running(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slapd]:
     found = program("the LDAP tests", "slapd", "slapd")
     with Slapd(tmp_path_factory.mktemp("slapd"), found, authority).running() as server:
@@ -416,12 +410,8 @@ def only_after_removal(slapd: Slapd, make: Make) -> Account:
 
 @pytest.mark.parametrize(
     "change",
-    [
-        {"mail": "otra@example.com"},
-        {"userPassword": "Suya-Elegida-7"},
-        {"pwdAccountLockedTime": "000001010000Z"},
-    ],
-    ids=["address", "password", "locked"],
+    [{"mail": "otra@example.com"}, {"userPassword": "Suya-Elegida-7"}],
+    ids=["address", "password"],
 )
 def test_changed_accounts_are_left_alone(slapd: Slapd, make: Make, change: dict[str, str]) -> None:
     """What happened since the account was read wins."""
@@ -430,8 +420,18 @@ def test_changed_accounts_are_left_alone(slapd: Slapd, make: Make, change: dict[
     slapd.set(dn, **change)
     with pytest.raises(AccountChanged):
         make().set_password(ana, NEW)
-    slapd.set(dn, pwdAccountLockedTime=None)
     assert not slapd.lets_in(dn, NEW)
+
+
+def test_accounts_locked_meanwhile_are_left_alone(slapd: Slapd, make: Make) -> None:
+    """OpenLDAP would lift the administrator's lock with the change."""
+    dn = slapd.person()
+    slapd.set(dn, userPassword="Segunda-Clave-2")
+    ana = only(make())
+    slapd.set(dn, pwdAccountLockedTime="000001010000Z")
+    with pytest.raises(AccountChanged):
+        make().set_password(ana, NEW)
+    assert slapd.read(dn, "pwdAccountLockedTime") == [b"000001010000Z"]
 
 
 def test_entry_that_goes_at_the_last_moment(
@@ -536,8 +536,8 @@ def test_password_for_one_sign_in(
 ) -> None:
     """The mark is as the settings say, whatever it was."""
     dn = slapd.person(portalPassword=hash_bcrypt(OLD))
-    slapd.set(dn, pwdReset=was)
     for attribute in (None, "portalPassword"):
+        slapd.set(dn, pwdReset=was)
         accounts = make(must_change=must_change, password=attribute)
         accounts.set_password(only(accounts), NEW + str(attribute))
         assert slapd.read(dn, "pwdReset") == ([b"TRUE"] if must_change else [])
@@ -563,7 +563,7 @@ def test_openldap_lifts_the_lock_by_itself(slapd: Slapd, make: Make) -> None:
 
 def locked_out(slapd: Slapd, dn: str) -> None:
     """Fail to sign in until even the right password does not help."""
-    for _ in range(3):
+    for _ in range(9):  # Three are enough, but now and then slapd misses one.
         assert not slapd.lets_in(dn, "mala")
     assert not slapd.lets_in(dn, OLD)
 

@@ -59,6 +59,8 @@ access to dn.subtree="{people}" attrs=userPassword
   by anonymous auth
 access to dn.subtree="{people}" attrs=pwdReset,pwdAccountLockedTime,portalPassword
   by dn.exact="{service}" write
+# Not for the manual: without it nobody is sent on to other servers.
+access to dn.subtree="{people}" attrs=ref by dn.exact="{service}" read
 access to dn.subtree="{people}"
     attrs=entry,objectClass,uid,cn,mail,telephoneNumber,employeeType,portalActive,entryUUID,entryCSN,pwdChangedTime
   by dn.exact="{service}" read

@@ -105,22 +105,30 @@ class Relay(Listener):
         self.met = 0
 
     def serve(self, client: socket.socket) -> None:
-        """Pass on and back, request by request, as a client that waits for answers needs."""
+        """Pass on and back until one side ends, or the line is to be cut."""
         with self._connect() as server:
+            back = threading.Thread(target=self._pass_back, args=[server, client], daemon=True)
+            back.start()
             while data := client.recv(65536):
                 cut = self._marker in data
                 self.met += cut
                 if cut and self._cut == "before":
                     break
                 server.sendall(data)
-                if b"\x42\x00" in data[-4:]:  # Unbind has no answer. Source: RFC 4511, 4.3.
-                    break
-                answer = server.recv(65536)
-                if cut and self._cut == "silent":
-                    client.recv(1)
-                if cut:
-                    break
-                client.sendall(answer)
+            _hang_up(client)
+            _hang_up(server)
+            back.join(5)
+
+    def _pass_back(self, server: socket.socket, client: socket.socket) -> None:
         with suppress(OSError):
-            client.shutdown(socket.SHUT_RDWR)
-        client.close()
+            # Clients send the next request when they have the whole answer to the one before.
+            while (data := server.recv(65536)) and not self.met:
+                client.sendall(data)
+            if self.met and self._cut == "silent":
+                return
+        _hang_up(client)
+
+
+def _hang_up(line: socket.socket) -> None:
+    with suppress(OSError):
+        line.shutdown(socket.SHUT_RDWR)
