@@ -126,10 +126,18 @@ def test_search_cannot_be_widened(slapd: Slapd, make: Make, typed: str) -> None:
 
 
 def test_asterisk_is_a_letter(slapd: Slapd, make: Make) -> None:
-    """An address with an asterisk finds itself, and not what it would match."""
+    """An address with an asterisk asks for itself, and not for all that it would match."""
     slapd.person()
     slapd.person("star", mail="a*@example.com")
-    assert only(make(), "a*@example.com").login == "star"
+    assert only(make(bind_dn=servers.NARROW), "a*@example.com").login == "star"
+
+
+def test_servers_compare_more_loosely(slapd: Slapd, make: Make) -> None:
+    """To a directory full-width letters are the same; mail to them goes elsewhere."""
+    slapd.person(cn="ａna@example.com")
+    (found,) = make(email="cn", login="uid").all()
+    assert make(email="cn").find_by_address("ana@example.com") == []
+    assert found.address == "ａna@example.com"
 
 
 @pytest.mark.parametrize("id", ["*", "7", 7, None, "a)(uid=*", "\0"])

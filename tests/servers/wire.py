@@ -22,6 +22,7 @@ class Listener:
         self.connections = 0
         self.received = b""
         self._open: list[socket.socket] = []
+        self._threads: list[threading.Thread] = []
         self._tls = None
         if certificate is not None:
             self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -43,9 +44,12 @@ class Listener:
             self._socket.shutdown(socket.SHUT_RDWR)
         self._thread.join(5)
         self._socket.close()
+        # First wake the threads, then wait for them: what they use must not be closed under them.
         for one in self._open:
-            with suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
+            _hang_up(one)
+        for thread in self._threads:
+            thread.join(5)
+        for one in self._open:
             one.close()
 
     def serve(self, client: socket.socket) -> None:
@@ -63,13 +67,19 @@ class Listener:
                 client, _ = self._socket.accept()
                 self.connections += 1
                 self._open.append(client)
-                threading.Thread(target=self._served, args=[client], daemon=True).start()
+                thread = threading.Thread(target=self._served, args=[client], daemon=True)
+                self._threads.append(thread)
+                thread.start()
 
     def _served(self, client: socket.socket) -> None:
         with suppress(OSError):
             if self._tls is not None:
-                client = self._tls.wrap_socket(client, server_side=True)
+                # In two steps: the socket of a handshake that fails must be closed, too.
+                client = self._tls.wrap_socket(
+                    client, server_side=True, do_handshake_on_connect=False
+                )
                 self._open.append(client)
+                client.do_handshake()
             self.serve(client)
 
 
