@@ -43,6 +43,20 @@ TEXTS = {
     "missing": "Escriba su nueva contraseña.",
     "mismatch": "Las dos contraseñas no son iguales. Escríbalas de nuevo.",
     "refused_by_portal": "La plataforma no aceptó esta contraseña. Elija otra.",
+    "refused_by_directory": (
+        "La plataforma no aceptó esta contraseña. Quizá ya la usó antes, es fácil de adivinar o la "
+        "última se cambió hace muy poco. Elija otra; si tampoco la acepta, inténtelo más tarde."
+    ),
+    "in_history": "Ya usó esta contraseña antes. Elija una que no haya tenido.",
+    "too_young": (
+        "Su contraseña se cambió hace muy poco, y la plataforma pide esperar antes de volver a "
+        "cambiarla. Inténtelo más tarde."
+    ),
+    "too_short_for_portal": "Es muy corta para la plataforma. Elija una más larga.",
+    "change_not_allowed": (
+        "La plataforma no permite cambiar la contraseña de esta cuenta. Comuníquese con la línea "
+        "de atención al cliente."
+    ),
 }
 
 RULES = {

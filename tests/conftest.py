@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import re
@@ -320,7 +321,7 @@ def php() -> Iterator[Ask]:
 
         def ask(reader: str, password: str, stored: str) -> bool:
             if reader == "laravel" and not ILLUMINATE.exists():
-                left_out("the Laravel tests", "php-illuminate-hashing")
+                leave_out("the Laravel tests", "install the Debian package php-illuminate-hashing")
             print(json.dumps([reader, password, stored]), file=questions, flush=True)
             return bool(json.loads(answers.readline()))
 
@@ -330,21 +331,26 @@ def php() -> Iterator[Ask]:
 
 def program(what: str, package: str, *names: str) -> str:
     """The path of a program that *what* needs; without it they are left out, but never in CI."""
-    found = next(filter(None, (shutil.which(name, path=_everywhere()) for name in names)), None)
-    return found or left_out(what, package)
+    # Servers live where the path of an ordinary user does not lead.
+    postgresql = sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin")), reverse=True)
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin", *postgresql])
+    found = next(filter(None, (shutil.which(name, path=path) for name in names)), None)
+    return found or leave_out(what, f"install the Debian package {package}")
 
 
-def left_out(what: str, package: str) -> NoReturn:
-    """End a test that needs a Debian *package* which is not there."""
+def library(what: str, package: str, module: str) -> Any:
+    """A module that *what* needs, at the top of a test file; without it as with `program`."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError:
+        leave_out(what, f"install the Python package {package}")
+
+
+def leave_out(what: str, remedy: str) -> NoReturn:
+    """Skip *what*, and say so in one line at the end; in CI nothing may be missing."""
     if os.environ.get("CI"):
-        pytest.fail(f"{what} need the Debian package {package}")
-    pytest.skip(f"{LEFT_OUT}{what} (install the Debian package {package})")
-
-
-def _everywhere() -> str:
-    """PATH, and where Debian puts servers that only root starts by name."""
-    servers = sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin")), reverse=True)
-    return os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", *servers])
+        pytest.fail(f"{what} cannot run: {remedy}")
+    pytest.skip(f"{LEFT_OUT}{what} ({remedy})", allow_module_level=True)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

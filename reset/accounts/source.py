@@ -17,7 +17,7 @@ from reset.accounts.sql.backend import SqlAccounts
 from reset.accounts.sql.engine import parse
 from reset.accounts.sql.statements import fault
 from reset.errors import ConfigurationError
-from reset.values import LOOPBACK, Values
+from reset.values import Values
 
 _DIRECTORY_SCHEMES = ("ldap", "ldaps", "ldapi")
 _FILTERS = {
@@ -77,13 +77,14 @@ def open_accounts(source: Source) -> AccountBackend:
         return _custom(source)
     try:
         # Only who has a directory has to install what it needs.
-        from reset.accounts import active_directory, ldap
+        from reset.accounts.active_directory import ActiveDirectory
+        from reset.accounts.ldap import LdapAccounts
     except ModuleNotFoundError as error:
         sentence = "RESET_ACCOUNTS_URL: a directory needs pip install -r requirements-ldap.txt."
         raise ConfigurationError([sentence]) from error
     if source.password == "unicodePwd":  # noqa: S105 - the name of an attribute
-        return active_directory.ActiveDirectory(source)
-    return ldap.LdapAccounts(source)
+        return ActiveDirectory(source)
+    return LdapAccounts(source)
 
 
 def _custom(source: Custom) -> AccountBackend:
@@ -188,5 +189,5 @@ def _directory_faults(directory: Directory) -> Iterator[tuple[str, str]]:
     for url in map(urlsplit, directory.url.split()):
         if url.scheme not in _DIRECTORY_SCHEMES:
             yield "ACCOUNTS_URL", _ADDRESSES
-        elif url.scheme == "ldap" and not directory.starttls and url.hostname not in LOOPBACK:
-            yield "ACCOUNTS_LDAP_STARTTLS", "passwords would travel in clear: set it to 1"
+    if not directory.is_encrypted and not directory.is_local:
+        yield "ACCOUNTS_LDAP_STARTTLS", "passwords would travel in clear: set it to 1"

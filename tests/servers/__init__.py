@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 START_SECONDS = 60
@@ -50,10 +50,30 @@ def running(
             _wait(one, log, is_up)
             yield one
         finally:
-            one.terminate()
-            with suppress(subprocess.TimeoutExpired):
-                one.wait(10)
-            one.kill()
+            stop(one)
+
+
+def wait_for(host: str, port: int, server: subprocess.Popen[bytes]) -> None:
+    """Return once *server* takes connections; fails at once if it has ended."""
+    until = time.monotonic() + START_SECONDS
+    while server.poll() is None and time.monotonic() < until:
+        try:
+            socket.create_connection((host, port), timeout=1).close()
+        except OSError:
+            time.sleep(0.02)
+        else:
+            return
+    raise RuntimeError(f"{server.args!r} does not listen on {host}:{port}")
+
+
+def stop(server: subprocess.Popen[bytes]) -> None:
+    """End *server*, gently first."""
+    server.terminate()
+    try:
+        server.wait(10)
+    except subprocess.TimeoutExpired:
+        server.kill()
+        server.wait()
 
 
 def _wait(server: subprocess.Popen[bytes], log: Path, is_up: Callable[[], bool]) -> None:

@@ -1,0 +1,124 @@
+"""Accounts in Active Directory, or in Samba as its domain controller."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
+
+import ldap
+from ldap.controls import RequestControl
+from ldap.filter import filter_format
+
+from reset.accounts import Account, Finding
+from reset.accounts.directory import Directory
+from reset.accounts.ldap import LdapAccounts
+from reset.accounts.ldap_session import Entry, Session, change, escaped, open_session
+from reset.errors import AccountsUnavailable
+
+_DISABLED = 0x2  # Source: MS-ADTS, 2.2.16: ADS_UF_ACCOUNTDISABLE.
+_NEVER = {0, 0x7FFFFFFFFFFFFFFF}  # Source: MS-ADA1, 2.4: accountExpires.
+_EPOCH = datetime(1601, 1, 1, tzinfo=UTC)
+# Source: MS-ADTS, 3.1.1.3.4.1.27 and 3.1.1.3.4.1.19, its older form. Without it an administrative
+# change is made without a look at the password history.
+_HINTS = ("1.2.840.113556.1.4.2239", "1.2.840.113556.1.4.2066")
+_ENFORCE = b"\x30\x03\x02\x01\x01"  # SEQUENCE { INTEGER 1 }
+# Source: MS-ADTS, 3.1.1.3.4.4.3: members of groups that are members, at any depth.
+_NESTED = "memberOf:1.2.840.113556.1.4.1941:"
+
+
+def utcnow() -> datetime:
+    """The present moment."""
+    return datetime.now(UTC)
+
+
+class ActiveDirectory(LdapAccounts):
+    """The AccountBackend over Active Directory; *clock* tells which accounts have expired.
+
+    The directory has no way to compare and set: the entry is read again on the connection that
+    changes it, a moment before. ``password`` and ``scheme`` of the settings are not used.
+    """
+
+    id_attribute = "objectGUID"
+    state_attributes = ("userAccountControl", "accountExpires")
+    # The number of the key goes on where the time is 0, that is, "to be changed at next sign-in".
+    precise_changes = ("pwdLastSet", "msDS-KeyVersionNumber")
+    any_change = ("whenChanged",)
+
+    def __init__(self, directory: Directory, clock: Callable[[], datetime] = utcnow) -> None:
+        super().__init__(replace(directory, password=None))
+        self._clock = clock
+
+    def check(self) -> None:
+        self._insist_on_tls()
+        super().check()
+
+    def has_password(self, account: Account, password: str) -> bool | None:
+        return None
+
+    def set_password(self, account: Account, new_password: str) -> None:
+        self._insist_on_tls()
+        super().set_password(account, new_password)
+
+    def examine(self) -> list[Finding]:
+        with open_session(self._directory) as session:
+            hints = _hints(session)
+        if hints:
+            found = Finding("ok", "password history is enforced on resets")
+        else:
+            found = Finding(
+                "warning",
+                "password history is not enforced on resets",
+                "the domain controller lacks the policy hints control: Windows Server has it",
+            )
+        return [*super().examine(), found]
+
+    def _insist_on_tls(self) -> None:
+        if not self._directory.is_encrypted:
+            raise AccountsUnavailable("Active Directory takes passwords over ldaps:// or StartTLS")
+
+    def _id(self, entry: Entry) -> str:
+        raw = entry.raw(self.id_attribute)
+        return str(uuid.UUID(bytes_le=raw[0])) if raw else ""
+
+    def _id_filter(self, known: uuid.UUID) -> str:
+        return f"({self.id_attribute}={escaped(known.bytes_le)})"
+
+    def _is_off(self, entry: Entry) -> str:
+        if int(entry.text("userAccountControl") or 0) & _DISABLED:
+            return "userAccountControl"
+        expires = int(entry.text("accountExpires") or 0)
+        if expires not in _NEVER and _moment(expires) <= self._clock():
+            return "accountExpires"
+        return ""
+
+    def _is_member(self, session: Session, entry: Entry, group: str) -> bool:
+        inside = filter_format(f"({_NESTED}=%s)", [group])
+        return bool(session.search(entry.dn, inside, ["objectClass"], ldap.SCOPE_BASE))
+
+    def _store(self, session: Session, entry: Entry, password: str) -> None:
+        # Source: MS-ADTS, 3.1.1.3.1.5: in quotes, in UTF-16, and nothing in it is escaped.
+        quoted = f'"{password}"'.encode("utf-16-le")
+        changes: list[tuple[Any, ...]] = [(ldap.MOD_REPLACE, "unicodePwd", [quoted])]
+        if self._directory.unlock:
+            changes.append((ldap.MOD_REPLACE, "lockoutTime", [b"0"]))
+        if self._directory.must_change:
+            changes.append((ldap.MOD_REPLACE, "pwdLastSet", [b"0"]))
+        change(partial(session.modify, entry.dn, changes, _hints(session)))
+
+    def _settle_state(self, session: Session, dn: str) -> None:
+        """Nothing: it is all in the one change, and that one clears the mark by itself."""
+
+
+def _hints(session: Session) -> list[RequestControl]:
+    """The control that has the server look at the history; empty where it knows none."""
+    known = next(filter(session.supports, _HINTS), None)
+    return [RequestControl(known, True, _ENFORCE)] if known else []
+
+
+def _moment(filetime: int) -> datetime:
+    """Source: MS-DTYP, 2.3.3: a FILETIME counts steps of 100 ns since 1601."""
+    return _EPOCH + timedelta(microseconds=filetime // 10)

@@ -1,0 +1,59 @@
+"""What the operator should know of a directory, beyond whether it answers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+from ldap.filter import filter_format
+
+from reset.accounts import Finding
+from reset.accounts.directory import Directory
+from reset.accounts.ldap_session import Entry
+
+SLOW_SECONDS = 0.5
+
+
+def encryption(directory: Directory) -> Finding:
+    """Whether somebody on the way could read the passwords."""
+    if directory.is_encrypted:
+        return Finding("ok", "the connection is encrypted")
+    if directory.is_local:
+        return Finding("ok", "the connection does not leave this machine")
+    return Finding("warning", "passwords travel in clear text", "use ldaps:// or turn StartTLS on")
+
+
+def speed(search: Callable[[str], object], email: str) -> Finding:
+    """Whether *search* finds an address as fast as an index would; looks for one of nobody."""
+    started = time.monotonic()
+    search(filter_format("(%s=%s)", [email, "nobody@no-such-host.invalid"]))
+    elapsed = time.monotonic() - started
+    if elapsed <= SLOW_SECONDS:
+        return Finding("ok", f"a look-up takes {elapsed:.2f} s")
+    return Finding(
+        "warning",
+        f"a look-up takes {elapsed:.1f} s",
+        f"index the {email} attribute (olcDbIndex: {email} eq)",
+    )
+
+
+def visibility(entries: Sequence[Entry], directory: Directory) -> Iterator[Finding]:
+    """Attributes that none of *entries* shows, although nobody could do without them."""
+    for attribute in (directory.email, directory.login):
+        if entries and not any(entry.raw(attribute) for entry in entries):
+            yield Finding(
+                "fault",
+                f"no entry shows its {attribute}",
+                "name the right attribute, and let the service account read it",
+            )
+
+
+def precision(exact: Sequence[bool]) -> Iterator[Finding]:
+    """Whether a link dies with the password only; *exact* says so of some entries."""
+    # One is enough: an entry whose password is older than the overlay tells nothing.
+    if exact and not any(exact):
+        yield Finding(
+            "warning",
+            "any change of an entry voids its links: no time of the last password is seen",
+            "load the ppolicy overlay, and let the service account read pwdChangedTime",
+        )

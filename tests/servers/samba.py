@@ -1,0 +1,231 @@
+"""Samba as a domain controller, with a service account that may reset passwords, no more.
+
+Its ports are fixed; an address of its own in 127.0.0.0/8 keeps them out of everybody's way.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+import ssl
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import ldap
+from ldap.dn import escape_dn_chars
+
+from tests.servers import stop, wait_for
+from tests.servers.certificates import Authority
+
+DOMAIN = "DC=caja,DC=example"
+PEOPLE = f"OU=Personas,{DOMAIN}"
+SERVICE = "svc-reset@caja.example"
+SERVICE_PASSWORD = "Serv1cio-Clave-77"
+FIRST_PASSWORD = "Viejita-2019"
+ADMIN_PASSWORD = "Adm1n-Secreta-9"
+
+_CONFIG = """
+[global]
+netbios name = DC1
+realm = CAJA.EXAMPLE
+workgroup = CAJA
+server role = active directory domain controller
+server services = ldap
+interfaces = {address}/8
+bind interfaces only = yes
+private dir = {folder}/private
+lock directory = {folder}
+state directory = {folder}/state
+cache directory = {folder}/cache
+pid directory = {folder}
+ncalrpc dir = {folder}/ncalrpc
+winbindd socket directory = {folder}/winbindd
+ntp signd socket directory = {folder}/ntp
+log file = {folder}/log.%m
+# For an hour the old password would go on being good, too.
+old password allowed period = 0
+# A temporary folder need not keep extended attributes.
+vfs objects = dfs_samba4 acl_xattr xattr_tdb
+tls keyfile = {key}
+tls certfile = {cert}
+tls cafile = {ca}
+"""
+# The ids of what is granted, and of the class "user". Source: MS-ADA3, MS-ADTS 5.1.3.2.1.
+_USER = "bf967aba-0de6-11d0-a285-00aa003049e2"
+_RESET = "00299570-246d-11d0-a768-00aa006e0529"
+_LOCKOUT_TIME = "28630ebf-41d5-11d1-a9c1-0000f80367c1"
+_PWD_LAST_SET = "bf967a0a-0de6-11d0-a285-00aa003049e2"
+
+
+class Samba:
+    """One domain; ``add`` and ``set`` act as its administrator."""
+
+    def __init__(self, folder: Path, samba: str, tool: str, authority: Authority) -> None:
+        # Processes that run at once need not agree on one.
+        self.address = ".".join(["127", *(str(random.randint(2, 250)) for _ in range(3))])  # noqa: S311
+        self.url = f"ldaps://{self.address}"
+        self.ca = authority.cert
+        self._tool = tool
+        self._folder = folder
+        self._config = folder / "smb.conf"
+        self.certificate = authority.sign(f"IP:{self.address}", "IP:127.0.0.1", "DNS:localhost")
+        self._program = samba
+
+    @contextmanager
+    def running(self) -> Iterator[Self]:
+        """Provisioned and ready during the block, ended after it."""
+        self._provision()
+        files = {"cert": self.certificate.cert, "key": self.certificate.key, "ca": self.ca}
+        config = _CONFIG.format(address=self.address, folder=self._folder, **files)
+        self._config.write_text(config, encoding="utf-8")
+        self._delegate()
+        command = [
+            self._program,
+            "-s",
+            str(self._config),
+            "-F",
+            "--no-process-group",
+            "-M",
+            "single",
+        ]
+        server = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+        try:
+            wait_for(self.address, 636, server)
+            yield self
+        finally:
+            stop(server)
+
+    def connect(self) -> socket.socket:
+        """A connection with TLS."""
+        plain = socket.create_connection((self.address, 636), timeout=30)
+        trusted = ssl.create_default_context(cafile=str(self.ca))
+        return trusted.wrap_socket(plain, server_hostname=self.address)
+
+    def person(self, login: str = "ana", password: str = FIRST_PASSWORD, **attributes: Any) -> str:
+        """A person; returns the DN."""
+        given = {
+            "objectClass": "user",
+            "sAMAccountName": login,
+            "userPrincipalName": f"{login}@caja.example",
+            "displayName": "Ana Pérez",
+            "mail": f"{login}@example.com",
+            "userAccountControl": "512",
+            "unicodePwd": f'"{password}"'.encode("utf-16-le"),
+        }
+        dn = attributes.pop("dn", f"CN={escape_dn_chars(login)},{PEOPLE}")
+        return self.add(dn, **given | attributes)
+
+    def add(self, dn: str, **attributes: Any) -> str:
+        """A new entry; an attribute that is None is left out. Returns *dn*."""
+        wanted = [(k, _values(v)) for k, v in attributes.items() if v is not None]
+        with self._admin() as connection:
+            connection.add_s(dn, wanted)
+        return dn
+
+    def set(self, dn: str, **attributes: Any) -> None:
+        """Replace attributes."""
+        changes = [(ldap.MOD_REPLACE, name, _values(value)) for name, value in attributes.items()]
+        with self._admin() as connection:
+            connection.modify_s(dn, changes)
+
+    def set_password(self, dn: str, password: str) -> None:
+        """As the administrator would."""
+        self.set(dn, unicodePwd=f'"{password}"'.encode("utf-16-le"))
+
+    def move(self, dn: str, rdn: str, to: str = PEOPLE) -> str:
+        """Rename an entry; returns the new DN."""
+        with self._admin() as connection:
+            connection.rename_s(dn, rdn, to)
+        return f"{rdn},{to}"
+
+    def delete(self, dn: str) -> None:
+        """Remove an entry."""
+        with self._admin() as connection:
+            connection.delete_s(dn)
+
+    def read(self, dn: str, attribute: str) -> list[bytes]:
+        """The values of an attribute."""
+        with self._admin() as connection:
+            found = connection.search_s(dn, ldap.SCOPE_BASE, attrlist=[attribute])
+        return list(found[0][1].get(attribute, []))
+
+    def lets_in(self, login: str, password: str) -> bool:
+        """Whether the person signs in with *password*."""
+        try:
+            self._as(f"{login}@caja.example", password).unbind_s()
+        except ldap.INVALID_CREDENTIALS:
+            return False
+        return True
+
+    def clear(self) -> None:
+        """Remove all that tests made."""
+        with self._admin() as connection:
+            found = connection.search_s(PEOPLE, ldap.SCOPE_SUBTREE, attrlist=["1.1"])
+            for dn in sorted((dn for dn, _ in found if dn), key=len, reverse=True):
+                if dn != PEOPLE:
+                    connection.delete_s(dn)
+
+    @contextmanager
+    def _admin(self) -> Iterator[Any]:
+        connection = self._as("Administrator@caja.example", ADMIN_PASSWORD)
+        try:
+            yield connection
+        finally:
+            connection.unbind_s()
+
+    def _as(self, name: str, password: str) -> Any:
+        connection = ldap.initialize(self.url)
+        connection.set_option(ldap.OPT_REFERRALS, 0)
+        connection.set_option(ldap.OPT_X_TLS_CACERTFILE, str(self.ca))
+        connection.set_option(ldap.OPT_X_TLS_NEWCTX, 0)
+        connection.simple_bind_s(name, password)
+        return connection
+
+    def _provision(self) -> None:
+        options = [
+            "--realm=CAJA.EXAMPLE",
+            "--domain=CAJA",
+            "--server-role=dc",
+            "--dns-backend=NONE",
+        ]
+        host = ["--host-name=dc1", "--host-ip=127.0.0.1", "--option=interfaces=lo"]
+        attributes = "--option=vfs objects=dfs_samba4 acl_xattr xattr_tdb"
+        first = self._folder / "first.conf"
+        first.write_text(f"[global]\nlog file = {self._folder}/log\n", encoding="utf-8")
+        where = [f"--targetdir={self._folder}", f"--configfile={first}", attributes]
+        secret = f"--adminpass={ADMIN_PASSWORD}"
+        self._run("domain", "provision", *options, *host, *where, secret)
+
+    def _delegate(self) -> None:
+        """What the manual tells: reset passwords below one unit, lift locks, ask for a new one."""
+        own = ["--configfile", str(self._config), "-H", str(self._folder / "private" / "sam.ldb")]
+        self._run("ou", "create", PEOPLE, *own)
+        self._run("user", "create", SERVICE.partition("@")[0], SERVICE_PASSWORD, *own)
+        shown = self._run("user", "show", "svc-reset", "--attributes=objectSid", *own)
+        sid = shown.partition("objectSid: ")[2].split()[0]
+        rights = "".join(
+            f"(OA;CIIO;{right};{what};{_USER};{sid})"
+            for right, what in (("CR", _RESET), ("WP", _LOCKOUT_TIME), ("WP", _PWD_LAST_SET))
+        )
+        self._run("dsacl", "set", f"--objectdn={PEOPLE}", f"--sddl={rights}", *own)
+        policy = ["--history-length=5", "--min-pwd-age=0", "--complexity=on", "--min-pwd-length=8"]
+        lock = "--account-lockout-threshold=3"
+        self._run("domain", "passwordsettings", "set", *policy, lock, *own)
+
+    def _run(self, *words: str) -> str:
+        command = [self._tool, *words]
+        done = subprocess.run(
+            command, capture_output=True, text=True, env={**os.environ, "LC_ALL": "C.UTF-8"}
+        )
+        if done.returncode:
+            raise AssertionError(f"{words[0]} {words[1]}: {done.stdout}{done.stderr}")
+        return done.stdout
+
+
+def _values(value: Any) -> list[bytes]:
+    values = value if isinstance(value, list) else [value]
+    return [one if isinstance(one, bytes) else str(one).encode() for one in values]
