@@ -55,5 +55,5 @@ def precision(exact: Sequence[bool]) -> Iterator[Finding]:
         yield Finding(
             "warning",
             "any change of an entry voids its links: no time of the last password is seen",
-            "load the ppolicy overlay, and let the service account read pwdChangedTime",
+            "let the service account read pwdChangedTime (of OpenLDAP's ppolicy) or pwdLastSet",
         )

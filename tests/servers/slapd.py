@@ -68,7 +68,6 @@ access to dn.subtree="{people}"
 access to dn.subtree="{groups}" attrs=entry,objectClass,member,uniqueMember,memberUid
   by dn.exact="{service}" read
 access to attrs=userPassword by anonymous auth
-access to dn.exact="{suffix}" attrs=entry by dn.exact="{service}" search
 access to * by * none
 """
 
