@@ -14,9 +14,10 @@ PAGE = Path(__file__).parent.parent / "docs" / "portals.md"
 
 @dataclass(frozen=True)
 class Recipe:
-    """What an operator copies: statements for the database, and settings."""
+    """What an operator copies: statements for the database, rules for a directory, settings."""
 
     sql: list[str]
+    rules: str
     settings: dict[str, str]
 
 
@@ -29,6 +30,7 @@ def recipe(title: str) -> Recipe:
     settings = dotenv_values(stream=lines, interpolate=False)
     return Recipe(
         [statement.strip() for statement in sql.split(";\n") if statement.strip()],
+        "\n".join(_blocks(section, "conf") or _blocks(section, "sh")),
         {name: value or "" for name, value in settings.items()},
     )
 

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ QUIET = [
     "--disable-sync",
 ]
 PORTS = (5000, 5001, 8025, 1025)
+READY = "  Ctrl-C ends everything.\n"
 PHONE = {"width": 360, "height": 740}
 DESKTOP = {"width": 1280, "height": 800}
 
@@ -67,8 +69,8 @@ def running_demo(instance: Path, accounts: Mapping[str, str] | None = None) -> I
         command, cwd=ROOT, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as runner:
         assert runner.stdout is not None
-        said = list(iter(runner.stdout.readline, "  Ctrl-C ends everything.\n"))
-        if runner.poll() is not None:
+        said = list(takewhile(lambda line: line != READY, runner.stdout))
+        if not said or runner.poll() is not None:
             raise RuntimeError("the demo did not start:\n" + "".join(said))
         try:
             yield Demo(

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from playwright.sync_api import BrowserContext, expect
 
 from tests.browser.conftest import Demo, Opener, ask_for_link, link_in_mail, mail_of, running_demo
 from tests.conftest import ADDRESS, ENVIRON, OLD_PASSWORD, Ask
 from tests.stores import Store
+
+if TYPE_CHECKING:  # They need python-ldap.
+    from tests.servers.samba import Samba
+    from tests.servers.slapd import Slapd
 
 NEW_PASSWORD = " Lluvia-Canoa-Guitarra 7ñ"
 # Of the demo's own portal nothing may be left.
@@ -51,3 +57,19 @@ def set_password(context: BrowserContext, demo: Demo) -> None:
     page.get_by_label("Confirmar Contraseña", exact=True).fill(NEW_PASSWORD)
     page.get_by_role("button", name="Actualizar Contraseña").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Contraseña actualizada")
+
+
+def test_openldap(slapd: Slapd, new_context: Opener, tmp_path: Path) -> None:
+    """The person binds with the new password."""
+    ana = slapd.person("ana.perez", mail=ADDRESS)
+    group = slapd.settings["RESET_ACCOUNTS_EXCLUDE_GROUPS"]
+    slapd.add(group, objectClass="groupOfNames", member="cn=nadie")
+    reset_everything(new_context(), tmp_path, slapd.settings, partial(slapd.lets_in, ana))
+
+
+def test_active_directory(samba: Samba, new_context: Opener, tmp_path: Path) -> None:
+    """The person signs in to the domain with the new password."""
+    samba.person("ana.perez", OLD_PASSWORD, mail=ADDRESS)
+    samba.add(samba.settings["RESET_ACCOUNTS_EXCLUDE_GROUPS"], objectClass="group")
+    logs_in = partial(samba.lets_in, "ana.perez")
+    reset_everything(new_context(), tmp_path, samba.settings, logs_in)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,12 +15,10 @@ from reset.accounts import Account
 from reset.accounts.directory import Directory
 from reset.accounts.fields import rules
 from reset.errors import AccountChanged, AccountsUnavailable, ChangeUncertain, PasswordRefused
-from tests.conftest import leave_out, library, program
-from tests.servers.certificates import Authority
+from tests.conftest import library
 from tests.servers.wire import Answering, Listener, Relay
 
-WHAT = "the Active Directory tests"
-ldap = library(WHAT, "python-ldap", "ldap")
+ldap = library("the Active Directory tests", "python-ldap", "ldap")
 
 # ruff: noqa: E402 - these need what the line above looks for.
 from reset.accounts import active_directory, ldap_session
@@ -33,23 +30,6 @@ NEW = "Mesa-Verde-Lluvia-42"
 OLD = servers.FIRST_PASSWORD
 NOW = datetime(2026, 11, 22, 15, 0, 0, tzinfo=UTC)
 Make = Callable[..., ActiveDirectory]
-
-
-@pytest.fixture(scope="session")
-def running(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Samba]:
-    tool = program(WHAT, "samba (with samba-dsdb-modules, samba-vfs-modules)", "samba-tool")
-    found = program(WHAT, "samba (with samba-dsdb-modules, samba-vfs-modules)", "samba")
-    if os.geteuid() != 0:
-        leave_out(WHAT, "run as root: a domain's ports are below 1024")
-    with Samba(tmp_path_factory.mktemp("samba"), found, tool, authority).running() as server:
-        yield server
-
-
-@pytest.fixture
-def samba(running: Samba) -> Iterator[Samba]:
-    """A domain without people."""
-    yield running
-    running.clear()
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -40,20 +40,6 @@ NEW = "Mesa-Verde-Lluvia-42"
 OLD = "Viejita-2019"
 EXOP = b"1.3.6.1.4.1.4203.1.11.1"  # Source: RFC 3062, 2.
 Make = Callable[..., LdapAccounts]
-
-
-@pytest.fixture(scope="session")
-def running(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slapd]:
-    found = program("the LDAP tests", "slapd", "slapd")
-    with Slapd(tmp_path_factory.mktemp("slapd"), found, authority).running() as server:
-        yield server
-
-
-@pytest.fixture
-def slapd(running: Slapd) -> Iterator[Slapd]:
-    """A server without people."""
-    yield running
-    running.clear()
 
 
 @pytest.fixture

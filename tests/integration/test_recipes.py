@@ -8,18 +8,24 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from flask import Flask
 from passlib.hash import phpass, sha512_crypt
 
 import config
+from reset import texts
 from reset.accounts import hashes
+from reset.accounts.sql.backend import SqlAccounts
 from tests.conftest import ADDRESS, ENVIRON, NEW_PASSWORD, OLD_PASSWORD, Ask, Visitor, hash_bcrypt
 from tests.recipes import recipe
 from tests.servers.sql import SqlServer
 from tests.stores import Store, database, grant
+
+if TYPE_CHECKING:  # They need python-ldap.
+    from tests.servers.samba import Samba
+    from tests.servers.slapd import Slapd
 
 SCHEMAS = Path(__file__).parent.parent / "portals"
 OTHERS = {name: value for name, value in ENVIRON.items() if "_ACCOUNTS_" not in name}
@@ -42,7 +48,8 @@ def served(
 
     yield serve
     for accounts in opened:
-        accounts.close()
+        if isinstance(accounts, SqlAccounts):
+            accounts.close()
 
 
 @contextmanager
@@ -210,3 +217,55 @@ def django(store: Store, command: str, people: list[dict[str, Any]] | None = Non
         check=True,
         cwd=SCHEMAS.parent.parent,
     ).stdout
+
+
+def test_openldap(slapd: Slapd, served: Served) -> None:
+    """Whole flow with the manual's rights; members of the group and services get no link."""
+    ana = slapd.person("ana")
+    jefa = slapd.person("jefa")
+    slapd.person("respaldo", employeeType="servicio")
+    group = slapd.settings["RESET_ACCOUNTS_EXCLUDE_GROUPS"]
+    slapd.add(group, objectClass="groupOfNames", member=jefa)
+    visitor = served(slapd.settings)
+    visitor.parts.accounts.check()
+    reset(visitor)
+    assert slapd.lets_in(ana, NEW_PASSWORD)
+    assert not slapd.lets_in(ana, OLD_PASSWORD)
+    for login in ("jefa", "respaldo"):
+        assert gets_no_link(visitor, f"{login}@example.com") == "account_excluded"
+
+
+def test_active_directory(samba: Samba, served: Served) -> None:
+    """Whole flow with the manual's rights; administrators and members of the group get no link."""
+    samba.person("ana")
+    jefa = samba.person("jefa")
+    samba.person("admin", adminCount="1")
+    group = samba.settings["RESET_ACCOUNTS_EXCLUDE_GROUPS"]
+    samba.add(group, objectClass="group", member=jefa)
+    visitor = served(samba.settings)
+    visitor.parts.accounts.check()
+    reset(visitor)
+    assert samba.lets_in("ana", NEW_PASSWORD)
+    assert not samba.lets_in("ana", OLD_PASSWORD)
+    for login in ("jefa", "admin"):
+        assert gets_no_link(visitor, f"{login}@example.com") == "account_excluded"
+
+
+@pytest.mark.parametrize("password", ["Mesa-Verde-Lluvia-42", "Viejita-2019"])
+def test_refusal_of_a_directory_is_told(slapd: Slapd, served: Served, password: str) -> None:
+    """What its policy refuses is told in words; the link goes on working."""
+    slapd.person("ana")
+    slapd.add(
+        slapd.settings["RESET_ACCOUNTS_EXCLUDE_GROUPS"],
+        objectClass="groupOfNames",
+        member=slapd.settings["RESET_ACCOUNTS_LDAP_BIND_DN"],
+    )
+    visitor = served(slapd.settings)
+    reset(visitor)
+    visitor.clock.advance(minutes=1)
+    link = visitor.link()
+    answer = visitor.set_password(link, password)
+    assert answer.status_code == 200
+    assert texts.TEXTS["in_history"] in answer.text
+    assert "password_refused" in visitor.trace()
+    assert visitor.set_password(link, "Otra-Canoa-Sube-99").status_code == 303

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.conftest import program
+from tests.conftest import leave_out, library, program
+from tests.servers.certificates import Authority
 from tests.servers.sql import SqlServer, mariadb, postgresql
 from tests.stores import Store, store_of
+
+if TYPE_CHECKING:  # They need python-ldap.
+    from tests.servers.samba import Samba
+    from tests.servers.slapd import Slapd
 
 
 @pytest.fixture(scope="session")
@@ -33,6 +40,52 @@ def _start(kind: str) -> AbstractContextManager[SqlServer]:
         return postgresql(Path(postgres).resolve().parent)
     install = program("the MariaDB tests", "mariadb-server", "mariadb-install-db")
     return mariadb(install, program("the MariaDB tests", "mariadb-server", "mariadbd"))
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """Signs the certificates of the servers; the clients trust it."""
+    openssl = program("the tests with certificates", "openssl", "openssl")
+    return Authority(tmp_path_factory.mktemp("authority"), openssl)
+
+
+@pytest.fixture(scope="session")
+def slapd_server(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slapd]:
+    """OpenLDAP with the manual's rights."""
+    library("the LDAP tests", "python-ldap (needs gcc, libldap2-dev, libsasl2-dev)", "ldap")
+    from tests.servers.slapd import Slapd
+
+    found = program("the LDAP tests", "slapd", "slapd")
+    with Slapd(tmp_path_factory.mktemp("slapd"), found, authority).running() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def samba_server(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Samba]:
+    """A domain of Samba with the manual's rights."""
+    what, packages = "the Active Directory tests", "samba, samba-ad-provision, samba-vfs-modules"
+    library(what, "python-ldap", "ldap")
+    from tests.servers.samba import Samba
+
+    tool, found = (program(what, packages, name) for name in ("samba-tool", "samba"))
+    if os.geteuid() != 0:
+        leave_out(what, "run as root: a domain's ports are below 1024")
+    with Samba(tmp_path_factory.mktemp("samba"), found, tool, authority).running() as server:
+        yield server
+
+
+@pytest.fixture
+def slapd(slapd_server: Slapd) -> Iterator[Slapd]:
+    """A server without people."""
+    yield slapd_server
+    slapd_server.clear()
+
+
+@pytest.fixture
+def samba(samba_server: Samba) -> Iterator[Samba]:
+    """A domain without people."""
+    yield samba_server
+    samba_server.clear()
 
 
 @pytest.fixture(params=["sqlite", "postgresql", "mysql"])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import socket
 import ssl
 import subprocess
@@ -18,6 +19,7 @@ from typing import Any, Self
 import ldap
 from ldap.dn import escape_dn_chars
 
+from tests.recipes import recipe
 from tests.servers import stop, wait_for
 from tests.servers.certificates import Authority
 
@@ -54,11 +56,6 @@ tls keyfile = {key}
 tls certfile = {cert}
 tls cafile = {ca}
 """
-# The ids of what is granted, and of the class "user". Source: MS-ADA3, MS-ADTS 5.1.3.2.1.
-_USER = "bf967aba-0de6-11d0-a285-00aa003049e2"
-_RESET = "00299570-246d-11d0-a768-00aa006e0529"
-_LOCKOUT_TIME = "28630ebf-41d5-11d1-a9c1-0000f80367c1"
-_PWD_LAST_SET = "bf967a0a-0de6-11d0-a285-00aa003049e2"
 
 
 class Samba:
@@ -98,6 +95,15 @@ class Samba:
             yield self
         finally:
             stop(server)
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """What the manual tells an operator to write, for this server."""
+        return recipe("Active Directory").settings | {
+            "RESET_ACCOUNTS_URL": self.url,
+            "RESET_ACCOUNTS_LDAP_CA": str(self.ca),
+            "RESET_ACCOUNTS_LDAP_BIND_PASSWORD": SERVICE_PASSWORD,
+        }
 
     def connect(self) -> socket.socket:
         """A connection with TLS."""
@@ -207,10 +213,8 @@ class Samba:
         self._run("user", "create", SERVICE.partition("@")[0], SERVICE_PASSWORD, *own)
         shown = self._run("user", "show", "svc-reset", "--attributes=objectSid", *own)
         sid = shown.partition("objectSid: ")[2].split()[0]
-        rights = "".join(
-            f"(OA;CIIO;{right};{what};{_USER};{sid})"
-            for right, what in (("CR", _RESET), ("WP", _LOCKOUT_TIME), ("WP", _PWD_LAST_SET))
-        )
+        (rights,) = re.findall(r'--sddl="(.*?)"', recipe("Active Directory").rules, re.DOTALL)
+        rights = rights.replace("\\\n", "").replace("SID", sid)
         self._run("dsacl", "set", f"--objectdn={PEOPLE}", f"--sddl={rights}", *own)
         policy = ["--history-length=5", "--min-pwd-age=0", "--complexity=on", "--min-pwd-length=8"]
         lock = "--account-lockout-threshold=3"

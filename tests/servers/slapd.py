@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import ldap
 from ldap.dn import escape_dn_chars
 from ldap.modlist import addModlist
 
+from tests.recipes import recipe
 from tests.servers import free_port, stop, wait_for
 from tests.servers.certificates import Authority
 
@@ -52,21 +54,11 @@ overlay ppolicy
 ppolicy_default "cn=default,{policies}"
 limits dn.exact="{narrow}" size=1
 
-# What the manual tells: write the password, never read it.
-access to dn.subtree="{people}" attrs=userPassword
-  by dn.exact="{service}" =w
-  by dn.exact="{narrow}" =w
-  by anonymous auth
-access to dn.subtree="{people}" attrs=pwdReset,pwdAccountLockedTime,portalPassword
-  by dn.exact="{service}" write
-# Not for the manual: without it nobody is sent on to other servers.
+# Not for the manual: without it nobody is sent on to other servers, and a portal's own attributes.
 access to dn.subtree="{people}" attrs=ref by dn.exact="{service}" read
-access to dn.subtree="{people}"
-    attrs=entry,objectClass,uid,cn,mail,telephoneNumber,employeeType,portalActive,entryUUID,entryCSN,pwdChangedTime
-  by dn.exact="{service}" read
-  by dn.exact="{narrow}" read
-access to dn.subtree="{groups}" attrs=entry,objectClass,member,uniqueMember,memberUid
-  by dn.exact="{service}" read
+access to dn.subtree="{people}" attrs=portalPassword by dn.exact="{service}" write
+access to dn.subtree="{people}" attrs=portalActive by dn.exact="{service}" read
+{manual}
 access to attrs=userPassword by anonymous auth
 access to * by * none
 """
@@ -86,7 +78,8 @@ class Slapd:
         accounts = {"service": SERVICE, "narrow": NARROW, "admin": _ADMIN, "folder": folder}
         files = {"ca": self.ca, "cert": certificate.cert, "key": certificate.key}
         config = folder / "slapd.conf"
-        config.write_text(_CONFIG.format(**names, **accounts, **files), encoding="utf-8")
+        everything = _CONFIG.format(**names, **accounts, **files, manual=_rules())
+        config.write_text(everything, encoding="utf-8")
         # With -d it stays in the foreground, and ends with us.
         command = [program, "-d", "0", "-f", str(config), "-h", f"{self.plain} {self.url}"]
         self._process = subprocess.Popen(command)
@@ -100,6 +93,15 @@ class Slapd:
             yield self
         finally:
             stop(self._process)
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """What the manual tells an operator to write, for this server."""
+        return recipe("OpenLDAP").settings | {
+            "RESET_ACCOUNTS_URL": self.url,
+            "RESET_ACCOUNTS_LDAP_CA": str(self.ca),
+            "RESET_ACCOUNTS_LDAP_BIND_PASSWORD": SERVICE_PASSWORD,
+        }
 
     def connect(self) -> socket.socket:
         """A connection to the port without TLS."""
@@ -206,6 +208,12 @@ class Slapd:
             pwdLockout="TRUE",
             pwdMaxFailure="3",
         )
+
+
+def _rules() -> str:
+    """The rules of the manual; the narrow account has them, too, but for what it may not mark."""
+    line = re.compile(rf'^  by dn.exact="{SERVICE}" (=w|read)\n', re.MULTILINE)
+    return line.sub(rf'\g<0>  by dn.exact="{NARROW}" \1\n', recipe("OpenLDAP").rules)
 
 
 def _values(value: Any) -> list[bytes]:
