@@ -8,8 +8,9 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,10 @@ from tests.conftest import ADDRESS, NEW_PASSWORD, OLD_PASSWORD, hash_bcrypt
 from tests.servers.sql import SqlServer
 from tests.stores import Store
 
+KEYS = [
+    *("007", uuid.UUID(int=7), 2**63 - 1, b"\x00\xff" * 8),
+    Decimal("1.50"),
+]
 SERVERS = pytest.mark.parametrize("store", ["postgresql", "mysql"], indirect=True)
 
 
@@ -87,26 +92,51 @@ def test_change_that_is_not_committed_yet_wins(store: Store, column: str) -> Non
     ana = store.add()
     account, accounts = the_account(store), store.accounts()
     value = {"clave": hash_bcrypt("Otra-Clave-2026"), "activo": False}[column]
-    raised: list[BaseException] = []
-
-    def change() -> None:
-        try:
-            accounts.set_password(account, NEW_PASSWORD)
-        except BaseException as error:
-            raised.append(error)
-
     with sa.create_engine(store.admin.url, poolclass=sa.NullPool).connect() as portal:
         portal.execute(
             sa.text(f"UPDATE usuarios SET {column} = :v WHERE id = :i"), {"v": value, "i": ana}
         )
-        ours = threading.Thread(target=change)
-        ours.start()
+        ours = Attempt(lambda: accounts.set_password(account, NEW_PASSWORD))
         _until_somebody_waits(store)
         portal.commit()
         ours.join()
-    assert [type(error) for error in raised] == [AccountChanged]
+    assert isinstance(ours.raised, AccountChanged)
     assert getattr(store.row(ana), column) == value
     assert store.row(ana).fallos == 3
+
+
+@SERVERS
+def test_address_in_another_table_that_moves_meanwhile(store: Store) -> None:
+    """What is read after the change is what others have committed, not what we saw before."""
+    ana = store.add(correo=None)
+    store.run("CREATE TABLE correos (u BIGINT, c VARCHAR(80), p INTEGER)")
+    store.run("INSERT INTO correos VALUES (:u, 'ana@example.com', 1)", u=ana)
+    accounts = store.accounts(spread(store))
+    (account,) = accounts.find_by_address(ADDRESS)
+    with held(store, ana) as portal:
+        ours = Attempt(lambda: accounts.set_password(account, NEW_PASSWORD))
+        _until_somebody_waits(store)
+        portal.execute(sa.text("UPDATE correos SET c = 'otra@example.com'"))
+        portal.commit()
+        ours.join()
+    assert isinstance(ours.raised, AccountChanged)
+    assert hashes.verify(OLD_PASSWORD, store.row(ana).clave)
+
+
+class Attempt(threading.Thread):
+    """Something that is tried beside the test; ``raised`` is what came of it."""
+
+    def __init__(self, what: Callable[[], None]) -> None:
+        super().__init__()
+        self.raised: BaseException | None = None
+        self._what = what
+        self.start()
+
+    def run(self) -> None:
+        try:
+            self._what()
+        except BaseException as error:
+            self.raised = error
 
 
 def _until_somebody_waits(store: Store) -> None:
@@ -259,15 +289,16 @@ def test_padded_and_binary_hashes(store: Store) -> None:
     assert store.row(ana).fallos == 0
 
 
-@pytest.mark.parametrize("key", ["007", uuid.UUID(int=7), 2**63 - 1, b"\x00\xff" * 8], ids=str)
+@pytest.mark.parametrize("key", KEYS, ids=str)
 @SERVERS
 def test_ids_of_any_kind(store: Store, key: Any) -> None:
-    """Text, UUID, the largest number, bytes: each finds its own row again."""
+    """Text, UUID, a large number, bytes, a fraction: each finds its own row again."""
     kinds = {
         str: ("VARCHAR(40)", "VARCHAR(40)"),
         int: ("BIGINT", "BIGINT"),
         uuid.UUID: ("UUID", "UUID"),
         bytes: ("BYTEA", "BINARY(16)"),
+        Decimal: ("NUMERIC(20, 2)", "NUMERIC(20, 2)"),
     }[type(key)]
     kind = kinds[store.admin.dialect.name == "mysql"]
     if kind == "UUID" and store.admin.dialect.name == "mysql":
@@ -290,9 +321,9 @@ def test_ids_that_differ_in_case_are_two(store: Store) -> None:
         store.run("INSERT INTO u VALUES (:k, :m, :p)", k=key, m=address, p=hash_bcrypt("x"))
     accounts = store.accounts(Table(store.admin_url, "k", "m", "p", "u"))
     (account,) = accounts.find_by_address(ADDRESS)
-    found = accounts.get(account.id)
-    assert found is not None
-    assert found.address == ADDRESS
+    (other,) = accounts.find_by_address("beto@example.com")
+    assert accounts.get(account.id) == account
+    assert accounts.get(other.id) == other
 
 
 def test_accounts_spread_over_joins(store: Store) -> None:
@@ -394,11 +425,11 @@ def test_locked_row_is_a_short_wait(store: Store) -> None:
 
 
 @contextmanager
-def held(store: Store, account: int) -> Iterator[None]:
+def held(store: Store, account: int) -> Iterator[sa.Connection]:
     engine = sa.create_engine(store.admin.url, poolclass=sa.NullPool)
     with engine.connect() as portal:
         portal.execute(sa.text("UPDATE usuarios SET fallos = 9 WHERE id = :i"), {"i": account})
-        yield
+        yield portal
         portal.rollback()
 
 
@@ -437,6 +468,39 @@ def _children(parent: int) -> list[int]:
         if int(fields[1]) == parent:
             found.append(int(status.parent.name))
     return found
+
+
+@SERVERS
+@pytest.mark.usefixtures("impatient")
+def test_lost_answer_to_a_commit_is_uncertain(
+    store: Store, sql_server: Callable[[str], SqlServer]
+) -> None:
+    """All was sent, and the server stopped before it said yes: nobody may take that for a no."""
+    store.add()
+    account, accounts = the_account(store), store.accounts()
+    server = sql_server("mysql" if store.admin.dialect.name == "mysql" else "postgresql")
+    with ExitStack() as stack:
+        sa.event.listen(
+            accounts._engine, "commit", lambda _: stack.enter_context(paused(server)), once=True
+        )
+        with pytest.raises(ChangeUncertain):
+            accounts.set_password(account, NEW_PASSWORD)
+    assert accounts.find_by_address(ADDRESS)
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("store", ["sqlite"], indirect=True)
+def test_commit_behind_a_reader_is_no_change(store: Store) -> None:
+    """SQLite asks for the file at the commit; while somebody reads it nothing is written."""
+    ana = store.add()
+    account, accounts = the_account(store), store.accounts()
+    with store.admin.connect() as portal:
+        portal.exec_driver_sql("BEGIN")
+        portal.exec_driver_sql("SELECT * FROM usuarios").fetchone()
+        with pytest.raises(AccountsUnavailable) as raised:
+            accounts.set_password(account, NEW_PASSWORD)
+    assert not isinstance(raised.value, ChangeUncertain)
+    assert hashes.verify(OLD_PASSWORD, store.row(ana).clave)
 
 
 @SERVERS
@@ -487,6 +551,43 @@ def test_certificate_is_verified(store: Store, sql_server: Callable[[str], SqlSe
     untrusted = f"{store.table.url}?sslmode=verify-full&sslrootcert=/etc/ssl/certs/nobody.pem"
     with pytest.raises(AccountsUnavailable):
         store.accounts(replace(store.table, url=untrusted)).find_by_address(ADDRESS)
+
+
+@pytest.mark.parametrize(
+    ("store", "option", "level"),
+    [
+        ("postgresql", "?sslmode=require", "ok"),
+        ("postgresql", "?sslmode=disable", "warning"),
+        ("mysql", "", "warning"),
+    ],
+    indirect=["store"],
+)
+def test_clear_connection_to_another_machine_is_told(
+    store: Store, option: str, level: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever listens there would read hashes; the MariaDB of these tests has no certificate."""
+    monkeypatch.setattr(engine, "LOOPBACK", frozenset())
+    accounts = store.accounts(replace(store.table, url=store.table.url + option))
+    encryption, _ = accounts.examine()
+    assert encryption.level == level
+    assert "encrypted" in encryption.text
+
+
+@pytest.mark.parametrize(
+    ("url", "local"),
+    [
+        ("mysql://localhost/hanna", True),
+        ("mysql:///hanna?unix_socket=/run/mysqld/mysqld.sock", True),
+        ("postgresql://127.0.0.1/hanna", True),
+        ("postgresql:///hanna?host=/run/postgresql", True),
+        ("postgresql:///hanna?host=db.example", False),
+        ("postgres://db.example/hanna", False),
+        ("mariadb://10.0.0.7/hanna", False),
+    ],
+)
+def test_what_is_on_this_machine(url: str, local: bool) -> None:
+    """A connection that leaves it should be encrypted."""
+    assert engine.is_local(engine.open_engine(url)) is local
 
 
 @pytest.mark.parametrize("store", ["postgresql"], indirect=True)
