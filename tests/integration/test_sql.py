@@ -412,6 +412,33 @@ def test_rehearsal_changes_nothing(store: Store) -> None:
     assert store.run("SELECT id FROM sesiones") == [(1,)]
 
 
+@pytest.mark.parametrize("store", ["mysql"], indirect=True)
+@pytest.mark.parametrize("place", ["same database", "other database", "view"])
+def test_rehearsal_needs_tables_that_can_undo(store: Store, place: str) -> None:
+    """MyISAM would keep the random password, wherever it is; it is not even tried."""
+    with store.admin.connect() as portal:
+        portal.exec_driver_sql("CREATE DATABASE vieja")
+        try:
+            _check_rehearsal_of_myisam(store, place)
+        finally:
+            portal.exec_driver_sql("DROP DATABASE vieja")
+
+
+def _check_rehearsal_of_myisam(store: Store, place: str) -> None:
+    name = "hanna.u" if place == "same database" else "vieja.u"
+    store.run(f"CREATE TABLE {name} (k INT, m VARCHAR(80), p VARCHAR(80)) ENGINE=MyISAM")
+    store.run(f"INSERT INTO {name} VALUES (1, :m, :p)", m=ADDRESS, p=hash_bcrypt("x"))
+    url, table = store.table.url, name
+    if place == "view":
+        table = "hanna.v"
+        store.run(f"CREATE VIEW {table} AS SELECT * FROM {name}")
+    store.run(f"GRANT SELECT, UPDATE ON {table} TO 'restablecer'@'localhost'")
+    accounts = store.accounts(Table(url, "k", "m", "p", table))
+    (account,) = accounts.find_by_address(ADDRESS)
+    assert accounts.rehearse(account).level == "warning"
+    assert accounts.get(account.id) == account
+
+
 @pytest.mark.usefixtures("impatient")
 def test_locked_row_is_a_short_wait(store: Store) -> None:
     """The portal holds the row for ever: we give up in seconds, and say that nothing changed."""
