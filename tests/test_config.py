@@ -80,6 +80,8 @@ def test_good_settings_have_no_fault(tmp_path: Path) -> None:
         ("ACCOUNTS_UPDATE_SQL", "UPDATE usuarios SET clave = :password WHERE id = :id"),
         ("ACCOUNTS_UPDATE_SQL", "UPDATE u SET c = :password WHERE i = :id AND c = :old"),
         ("ACCOUNTS_AFTER_CHANGE_SQL", "DELETE FROM sesiones WHERE u = :usuario"),
+        ("ACCOUNTS_AFTER_CHANGE_SQL", "DELETE FROM sesiones WHERE u = :id; commit"),
+        ("ACCOUNTS_AFTER_CHANGE_SQL", "TRUNCATE TABLE sesiones"),
         ("MAIL_PORT", "0"),
         ("MAIL_PORT", "smtp"),
         ("MAIL_USE_TLS", "perhaps"),

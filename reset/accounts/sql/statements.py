@@ -28,6 +28,10 @@ _KEYS: dict[str, Callable[[str], Any]] = {
     "bytes": bytes.fromhex,
     "decimal": Decimal,
 }
+# In MySQL at least they end a transaction, and nothing before them could be undone.
+_ENDING = re.compile(
+    r"(alter|begin|commit|create|drop|end|lock|rename|rollback|start|truncate)\b", re.IGNORECASE
+)
 _PARAMETERS = {
     "update_sql": {"id", "password", "present"},
     "after_change_sql": {"id", "login", "email"},
@@ -80,6 +84,9 @@ def fault(kind: str, sql: str) -> str | None:
         if parameters or not re.match(r"(select|with)\b", sql, re.IGNORECASE):
             return "must be a SELECT of all accounts, without parameters"
         return None
+    ending = next(filter(None, map(_ENDING.match, _split(sql))), None)
+    if ending:
+        return f"would end the transaction with {ending[0].upper()}"
     unknown = parameters - _PARAMETERS[kind]
     if unknown:
         return f"has an unknown parameter :{min(unknown)}"
