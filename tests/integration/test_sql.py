@@ -250,6 +250,16 @@ def test_portals_own_refusal_is_told_in_words(store: Store) -> None:
         store.accounts().set_password(the_account(store), NEW_PASSWORD)
 
 
+@pytest.mark.parametrize("store", ["postgresql"], indirect=True)
+def test_policy_that_hides_the_row_from_a_change_is_a_fault(store: Store) -> None:
+    """No row was met, and yet nobody changed it: the link must not be taken for replaced."""
+    store.add()
+    store.run("ALTER TABLE usuarios ENABLE ROW LEVEL SECURITY")
+    store.run("CREATE POLICY lectura ON usuarios FOR SELECT USING (true)")
+    with pytest.raises(AccountsUnavailable, match="policy"):
+        store.accounts().set_password(the_account(store), NEW_PASSWORD)
+
+
 def test_column_that_is_too_short_is_a_fault_and_undone(store: Store) -> None:
     """A hash that the database would cut in silence locks its owner out: nothing is changed."""
     if store.admin.dialect.name == "sqlite":

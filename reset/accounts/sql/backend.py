@@ -101,6 +101,8 @@ class SqlAccounts:
         key, dialect = decode(account.id), connection.dialect.name
         change = statements.update(self._table, dialect, key, present, new)
         changed = connection.execute(change).rowcount
+        if changed == 0 and self._read(connection, account.id)[0] == now:
+            raise AccountsUnavailable("the change met no row: does a policy or rule forbid it?")
         if changed == 0:
             raise AccountChanged
         if changed != 1:
