@@ -260,6 +260,17 @@ def test_policy_that_hides_the_row_from_a_change_is_a_fault(store: Store) -> Non
         store.accounts().set_password(the_account(store), NEW_PASSWORD)
 
 
+def test_statement_of_the_operator_that_fails_is_no_refusal(store: Store) -> None:
+    """A duplicate in a log of the portal says nothing about the password."""
+    ana = store.add()
+    store.run("CREATE TABLE bitacora (u BIGINT PRIMARY KEY)")
+    store.run("INSERT INTO bitacora VALUES (:u)", u=ana)
+    sql = "INSERT INTO bitacora VALUES (:id)"
+    accounts = store.accounts(replace(store.table, url=store.admin_url, after_change_sql=sql))
+    with pytest.raises(AccountsUnavailable):
+        accounts.set_password(the_account(store), NEW_PASSWORD)
+
+
 def test_column_that_is_too_short_is_a_fault_and_undone(store: Store) -> None:
     """A hash that the database would cut in silence locks its owner out: nothing is changed."""
     if store.admin.dialect.name == "sqlite":

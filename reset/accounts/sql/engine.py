@@ -142,9 +142,10 @@ def _pooled(url: sa.URL, arguments: dict[str, Any]) -> sa.Engine:
 
 def is_refusal(error: sa.exc.DBAPIError) -> bool:
     """Whether the portal's own rule (a trigger, a check) does not take what was to be written."""
-    kinds = (psycopg.errors.RaiseException, psycopg.errors.CheckViolation, sqlite3.IntegrityError)
-    if isinstance(error.orig, kinds):
+    if isinstance(error.orig, (psycopg.errors.RaiseException, psycopg.errors.CheckViolation)):
         return True
+    if isinstance(error.orig, sqlite3.IntegrityError):
+        return error.orig.sqlite_errorname.endswith(("_TRIGGER", "_CHECK"))
     # MySQL and MariaDB: SIGNAL of a trigger, and a CHECK that does not hold.
     return error.orig is not None and error.orig.args[:1] in ((1644,), (3819,), (4025,))
 
