@@ -566,6 +566,17 @@ def test_connections_that_were_cut_are_replaced(store: Store) -> None:
     assert accounts.find_by_address(ADDRESS)
 
 
+@pytest.mark.parametrize("store", ["mysql"], indirect=True)
+@pytest.mark.parametrize("option", ["ssl_ca=/nowhere/ca.pem", "sslmode=require", "charset=x"])
+def test_option_of_the_url_that_cannot_be_used(store: Store, option: str) -> None:
+    """A file that is gone or a word of another database: told as any other fault."""
+    accounts = store.accounts(replace(store.table, url=f"{store.table.url}?{option}"))
+    with pytest.raises(AccountsUnavailable):
+        accounts.check()
+    with pytest.raises(AccountsUnavailable):
+        accounts.find_by_address(ADDRESS)
+
+
 @SERVERS
 @pytest.mark.parametrize("fault", ["password", "host", "database", "column"])
 def test_what_is_wrong_is_told(store: Store, fault: str) -> None:

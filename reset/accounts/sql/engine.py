@@ -116,7 +116,7 @@ class _Impatient(psycopg.Connection[Any]):
 
 
 def _mysql(url: sa.URL) -> sa.Engine:
-    return _pooled(
+    engine = _pooled(
         url,
         {
             "connect_timeout": TIMEOUT_SECONDS,
@@ -125,6 +125,17 @@ def _mysql(url: sa.URL) -> sa.Engine:
             "init_command": f"SET SESSION innodb_lock_wait_timeout={_SERVER_SECONDS}",
         },
     )
+
+    @sa.event.listens_for(engine, "do_connect")
+    def _connect(dialect: Any, _: object, arguments: Any, parameters: Any) -> Any:
+        try:
+            return dialect.loaded_dbapi.connect(*arguments, **parameters)
+        except (AttributeError, OSError, TypeError, ValueError) as error:
+            # An option of the URL that is not known, or a file of it that cannot be read.
+            text = f"{type(error).__name__}: {error}"
+            raise dialect.loaded_dbapi.OperationalError(text) from error
+
+    return engine
 
 
 def _pooled(url: sa.URL, arguments: dict[str, Any]) -> sa.Engine:
