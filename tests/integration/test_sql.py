@@ -472,6 +472,18 @@ def test_locked_row_is_a_short_wait(store: Store) -> None:
     accounts.set_password(account, NEW_PASSWORD)
 
 
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("store", ["mysql"], indirect=True)
+def test_locked_table_is_given_up_by_the_server(store: Store) -> None:
+    """A backup holds the table: what we gave up is not done behind our back when it is over."""
+    store.add()
+    account, accounts = the_account(store), store.accounts()
+    with store.admin.connect() as backup:
+        backup.exec_driver_sql("LOCK TABLES usuarios READ")
+        with pytest.raises(AccountsUnavailable, match="1205"):
+            accounts.set_password(account, NEW_PASSWORD)
+
+
 @contextmanager
 def held(store: Store, account: int) -> Iterator[sa.Connection]:
     engine = sa.create_engine(store.admin.url, poolclass=sa.NullPool)

@@ -116,13 +116,14 @@ class _Impatient(psycopg.Connection[Any]):
 
 
 def _mysql(url: sa.URL) -> sa.Engine:
+    waits = ("innodb_lock_wait_timeout", "lock_wait_timeout")
     engine = _pooled(
         url,
         {
             "connect_timeout": TIMEOUT_SECONDS,
             "read_timeout": TIMEOUT_SECONDS,
             "write_timeout": TIMEOUT_SECONDS,
-            "init_command": f"SET SESSION innodb_lock_wait_timeout={_SERVER_SECONDS}",
+            "init_command": "SET SESSION " + ", ".join(f"{w}={_SERVER_SECONDS}" for w in waits),
         },
     )
 
