@@ -578,6 +578,17 @@ def test_connections_that_were_cut_are_replaced(store: Store) -> None:
     assert accounts.find_by_address(ADDRESS)
 
 
+@pytest.mark.parametrize("store", ["postgresql"], indirect=True)
+def test_table_that_the_portal_alters(store: Store) -> None:
+    """A connection that has asked often before asks on as if nothing had happened."""
+    store.add()
+    accounts = store.accounts()
+    for _ in range(8):
+        accounts.find_by_address(ADDRESS)
+    store.run("ALTER TABLE usuarios ALTER COLUMN clave TYPE TEXT")
+    assert accounts.find_by_address(ADDRESS)
+
+
 @pytest.mark.parametrize("store", ["mysql"], indirect=True)
 @pytest.mark.parametrize("option", ["ssl_ca=/nowhere/ca.pem", "sslmode=require", "charset=x"])
 def test_option_of_the_url_that_cannot_be_used(store: Store, option: str) -> None:

@@ -94,7 +94,8 @@ def _postgresql(url: sa.URL) -> sa.Engine:
     milliseconds = _SERVER_SECONDS * 1000
     options = f"-c statement_timeout={milliseconds} -c lock_timeout={milliseconds}"
     defaults = {"connect_timeout": str(TIMEOUT_SECONDS), "options": options}
-    engine = _pooled(url.update_query_dict({**defaults, **url.query}), {})
+    # A statement that the server has prepared fails when the portal has altered its table.
+    engine = _pooled(url.update_query_dict({**defaults, **url.query}), {"prepare_threshold": None})
 
     @sa.event.listens_for(engine, "do_connect")
     def _connect(_: object, __: object, arguments: Any, parameters: Any) -> psycopg.Connection:
