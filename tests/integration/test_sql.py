@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ from tests.stores import Store
 
 KEYS = [
     *("007", uuid.UUID(int=7), 2**63 - 1, b"\x00\xff" * 8),
-    Decimal("1.50"),
+    *(Decimal("1.50"), datetime(2026, 11, 22, 15, 0, 0, 7)),
 ]
 SERVERS = pytest.mark.parametrize("store", ["postgresql", "mysql"], indirect=True)
 
@@ -313,13 +314,14 @@ def test_padded_and_binary_hashes(store: Store) -> None:
 @pytest.mark.parametrize("key", KEYS, ids=str)
 @SERVERS
 def test_ids_of_any_kind(store: Store, key: Any) -> None:
-    """Text, UUID, a large number, bytes, a fraction: each finds its own row again."""
+    """Text, UUID, a large number, bytes, a fraction, a time: each finds its own row again."""
     kinds = {
         str: ("VARCHAR(40)", "VARCHAR(40)"),
         int: ("BIGINT", "BIGINT"),
         uuid.UUID: ("UUID", "UUID"),
         bytes: ("BYTEA", "BINARY(16)"),
         Decimal: ("NUMERIC(20, 2)", "NUMERIC(20, 2)"),
+        datetime: ("TIMESTAMP", "DATETIME(6)"),
     }[type(key)]
     kind = kinds[store.admin.dialect.name == "mysql"]
     if kind == "UUID" and store.admin.dialect.name == "mysql":

@@ -112,7 +112,7 @@ def encode(key: Any) -> str:
         return json.dumps({"bytes": key.hex()})
     if isinstance(key, Decimal):
         return json.dumps({"decimal": str(key)})
-    return json.dumps(key, ensure_ascii=False)
+    return json.dumps(key, ensure_ascii=False, default=str)
 
 
 def decode(encoded: str) -> Any:
