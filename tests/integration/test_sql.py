@@ -591,6 +591,17 @@ def test_table_that_the_portal_alters(store: Store) -> None:
     assert accounts.find_by_address(ADDRESS)
 
 
+@pytest.mark.parametrize("store", ["postgresql"], indirect=True)
+def test_check_quotes_no_row(store: Store) -> None:
+    """The words of a database about a value that does not fit its type have the value in them."""
+    store.add(documento="52418637x")
+    sql = "SELECT id, correo, clave, CAST(documento AS INTEGER) AS documento FROM usuarios"
+    table = Table(store.admin_url, "id", "correo", "clave", find_sql=sql, personal=["documento"])
+    with pytest.raises(AccountsUnavailable) as raised:
+        store.accounts(table).check()
+    assert "52418637" not in str(raised.value)
+
+
 @pytest.mark.parametrize("store", ["mysql"], indirect=True)
 @pytest.mark.parametrize("option", ["ssl_ca=/nowhere/ca.pem", "sslmode=require", "charset=x"])
 def test_option_of_the_url_that_cannot_be_used(store: Store, option: str) -> None:

@@ -37,6 +37,8 @@ class SqlAccounts:
         try:
             with self._engine.connect() as connection:
                 connection.execute(sa.select(self._source).limit(1)).all()
+        except sa.exc.DataError as error:
+            raise AccountsUnavailable(told(error)) from error  # It quotes what a row holds.
         except sa.exc.SQLAlchemyError as error:
             # The database's own words: no value was sent, so they can quote none.
             raise AccountsUnavailable(str(error.__cause__ or error)) from error
