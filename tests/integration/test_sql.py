@@ -400,7 +400,7 @@ def spread(store: Store) -> Table:
         password="clave",
         login="usuario",
         find_sql="SELECT a.id, a.usuario, a.clave, c.c AS correo FROM usuarios a"
-        " JOIN correos c ON c.u = a.id AND c.p = 1;",
+        " JOIN correos c ON c.u = a.id AND c.p = 1 -- the main one\n;",
         update_sql="UPDATE usuarios SET clave = :password WHERE id = :id AND clave = :present",
     )
 

@@ -42,7 +42,9 @@ def source(table: Table) -> sa.FromClause:
     """What accounts are read from: a table, or the operator's SELECT in its place."""
     columns: list[sa.ColumnClause[Any]] = [sa.column(name) for name in table.columns]
     if table.find_sql:
-        return sa.text(table.find_sql.rstrip("; \n")).columns(*columns).subquery("accounts")
+        # A comment at its end must not swallow what follows.
+        select = sa.text(table.find_sql.rstrip("; \n") + "\n")
+        return select.columns(*columns).subquery("accounts")
     return _named(table.table, columns)
 
 
