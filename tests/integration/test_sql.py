@@ -510,6 +510,21 @@ def test_server_that_stops_answering_is_a_short_wait(
     assert accounts.find_by_address(ADDRESS)
 
 
+@pytest.mark.parametrize("store", ["postgresql"], indirect=True)
+@pytest.mark.usefixtures("impatient")
+def test_options_of_the_operator_leave_the_time_outs(store: Store) -> None:
+    """The server itself ends what takes too long, whatever else is set for the connection."""
+    url = f"{store.admin_url}?options=-csearch_path%3Dpg_temp"
+    sql = "SELECT id, correo, clave, pg_sleep(9) FROM public.usuarios"
+    store.add()
+    accounts = store.accounts(Table(url, "id", "correo", "clave", find_sql=sql))
+    with pytest.raises(AccountsUnavailable, match="QueryCanceled"):
+        accounts.get("1")
+    unqualified = store.accounts(Table(url, "id", "correo", "clave", "usuarios"))
+    with pytest.raises(AccountsUnavailable, match="usuarios"):
+        unqualified.get("1")
+
+
 @contextmanager
 def paused(server: SqlServer) -> Iterator[None]:
     """Every process of the server stands still during the block."""

@@ -93,9 +93,11 @@ def _unicode_lower(value: object) -> object:
 def _postgresql(url: sa.URL) -> sa.Engine:
     milliseconds = _SERVER_SECONDS * 1000
     options = f"-c statement_timeout={milliseconds} -c lock_timeout={milliseconds}"
-    defaults = {"connect_timeout": str(TIMEOUT_SECONDS), "options": options}
+    if "options" in url.query:  # The last one counts: what the operator sets stays set.
+        options = f"{options} {url.query['options']}"
+    wanted = {"connect_timeout": str(TIMEOUT_SECONDS), **url.query, "options": options}
     # A statement that the server has prepared fails when the portal has altered its table.
-    engine = _pooled(url.update_query_dict({**defaults, **url.query}), {"prepare_threshold": None})
+    engine = _pooled(url.update_query_dict(wanted), {"prepare_threshold": None})
 
     @sa.event.listens_for(engine, "do_connect")
     def _connect(_: object, __: object, arguments: Any, parameters: Any) -> psycopg.Connection:
