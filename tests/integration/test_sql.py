@@ -296,6 +296,15 @@ def _narrow(store: Store) -> str:
     return "ALTER COLUMN clave TYPE VARCHAR(40)"
 
 
+def test_first_password_of_a_row_with_null(store: Store) -> None:
+    """NULL is compared in a way of its own; RESET_ACCOUNTS_HASH says what to write."""
+    ana = store.add(clave=None)
+    accounts = store.accounts(replace(store.table, scheme="hex_sha256"))
+    (account,) = accounts.find_by_address(ADDRESS)
+    accounts.set_password(account, NEW_PASSWORD)
+    assert hashes.verify(NEW_PASSWORD, store.row(ana).clave)
+
+
 @SERVERS
 def test_padded_and_binary_hashes(store: Store) -> None:
     """CHAR(n) gives blanks back, a binary column gives bytes: both are compared and replaced."""
@@ -706,8 +715,18 @@ def test_citext_is_served_by_its_own_index(store: Store) -> None:
     store.run("CREATE EXTENSION citext")
     store.run("ALTER TABLE usuarios ALTER COLUMN correo TYPE citext")
     store.run("CREATE INDEX por_correo ON usuarios (correo)")
+    store.run("ALTER DATABASE hanna SET enable_seqscan = off")
     store.add(correo="Ana@Example.com")
     assert the_account(store).address == "Ana@Example.com"
+    assert "por_correo" in explained(store, ADDRESS)
+
+
+@pytest.mark.parametrize("store", ["mysql"], indirect=True)
+def test_letters_that_the_column_cannot_hold(store: Store) -> None:
+    """An address in a script that the column's character set lacks is nobody's, and no fault."""
+    store.run("ALTER TABLE usuarios MODIFY correo VARCHAR(254) CHARACTER SET latin1")
+    store.add()
+    assert store.accounts().find_by_address("ana@xn--d1acpjx3f.example") == []
 
 
 @pytest.mark.parametrize("store", ["mysql"], indirect=True)
