@@ -211,6 +211,27 @@ def test_inactive_account_has_an_obstacle(store: Store) -> None:
     assert the_account(store).obstacle == "account_inactive"
 
 
+@pytest.mark.parametrize("store", ["mysql"], indirect=True)
+def test_bit_is_a_truth_value(store: Store) -> None:
+    """MySQL's BIT(1), which arrives as a byte."""
+    store.run("ALTER TABLE usuarios MODIFY activo BIT(1)")
+    ana = store.add()
+    assert the_account(store).obstacle is None
+    store.set(ana, activo=False)
+    assert the_account(store).obstacle == "account_inactive"
+
+
+def test_every_kind_of_value_may_be_set(store: Store) -> None:
+    """Numbers, texts with commas and quotes, truth values and NULL, each as its column has it."""
+    ana = store.add()
+    changes = "fallos=-1, debe_cambiar=false, rol='a, ''b'' :c %', telefono=null, documento='007'"
+    table = replace(store.table, url=store.admin_url, assignments=changes)
+    store.accounts(table).set_password(the_account(store), NEW_PASSWORD)
+    row = store.row(ana)
+    assert (row.fallos, bool(row.debe_cambiar), row.rol) == (-1, False, "a, 'b' :c %")
+    assert (row.telefono, row.documento) == (None, "007")
+
+
 @SERVERS
 def test_rights_are_no_more_than_needed(store: Store) -> None:
     """With the manual's rights nothing else can be read or written."""
