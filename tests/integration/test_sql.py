@@ -28,7 +28,7 @@ from reset.errors import (
 )
 from tests.conftest import ADDRESS, NEW_PASSWORD, OLD_PASSWORD, hash_bcrypt
 from tests.servers.sql import SqlServer
-from tests.stores import Store
+from tests.stores import Store, create_tables, database
 
 KEYS = [
     *("007", uuid.UUID(int=7), 2**63 - 1, b"\x00\xff" * 8),
@@ -728,6 +728,23 @@ def test_clear_connection_to_another_machine_is_told(
 def test_what_is_on_this_machine(url: str, local: bool) -> None:
     """A connection that leaves it should be encrypted."""
     assert engine.is_local(engine.open_engine(url)) is local
+
+
+def test_database_without_an_encoding(sql_server: Callable[[str], SqlServer]) -> None:
+    """SQL_ASCII, as old portals have it: text is text all the same."""
+    server = sql_server("postgresql")
+    with database(server, "vieja", "ENCODING 'SQL_ASCII' LOCALE 'C' TEMPLATE template0"):
+        url = server.root.set(database="vieja").update_query_dict({"client_encoding": "utf8"})
+        store = Store(sa.create_engine(url, poolclass=sa.NullPool), {})
+        create_tables(store.admin)
+        ana = store.add()
+        url = url.difference_update_query(["client_encoding"])
+        table = Table(url.render_as_string(), "id", "correo", "clave", "usuarios")
+        accounts = store.accounts(table)
+        (account,) = accounts.find_by_address(ADDRESS)
+        accounts.set_password(account, NEW_PASSWORD)
+        assert hashes.verify(NEW_PASSWORD, store.row(ana).clave)
+        store.close()
 
 
 @pytest.mark.parametrize("store", ["postgresql"], indirect=True)

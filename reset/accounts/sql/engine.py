@@ -95,7 +95,9 @@ def _postgresql(url: sa.URL) -> sa.Engine:
     options = f"-c statement_timeout={milliseconds} -c lock_timeout={milliseconds}"
     if "options" in url.query:  # The last one counts: what the operator sets stays set.
         options = f"{options} {url.query['options']}"
-    wanted = {"connect_timeout": str(TIMEOUT_SECONDS), **url.query, "options": options}
+    # Without an encoding of its own a database (SQL_ASCII) would answer in bytes.
+    defaults = {"connect_timeout": str(TIMEOUT_SECONDS), "client_encoding": "utf8"}
+    wanted = {**defaults, **url.query, "options": options}
     # A statement that the server has prepared fails when the portal has altered its table.
     engine = _pooled(url.update_query_dict(wanted), {"prepare_threshold": None})
 
