@@ -121,6 +121,14 @@ def test_store_that_fails_says_so(portal: Portal, fault: str) -> None:
     assert portal.path.exists() is (fault != "missing file")
 
 
+def test_file_with_an_odd_name(portal: Portal) -> None:
+    """What has a meaning in an address is a letter of a path."""
+    path = portal.path.with_name("mi portal#1&b.sqlite")
+    Portal(path).add()
+    accounts = SqlAccounts(replace(portal.table, url=f"sqlite:///{path}"))
+    assert len(accounts.find_by_address(ADDRESS)) == 1
+
+
 def test_replaced_file_is_read_anew(accounts: SqlAccounts, portal: Portal) -> None:
     """After the portal restored a backup, the old file is not gone on reading."""
     accounts.find_by_address(ADDRESS)

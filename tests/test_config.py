@@ -129,6 +129,13 @@ def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
     assert len(found) == 4
 
 
+def test_columns_to_set_beside_an_own_update_are_told(tmp_path: Path) -> None:
+    """They would be ignored in silence."""
+    sql = "UPDATE u SET c = :password WHERE i = :id AND c = :present"
+    found = faults(tmp_path, ACCOUNTS_UPDATE_SQL=sql, ACCOUNTS_SET="fallos=0")
+    assert [sentence.partition(":")[0] for sentence in found] == ["RESET_ACCOUNTS_SET"]
+
+
 def test_mail_password_does_not_travel_in_clear(tmp_path: Path) -> None:
     """Credentials for another machine need TLS."""
     assert faults(tmp_path, MAIL_USERNAME="u", MAIL_SERVER="mail.example")
