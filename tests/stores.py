@@ -136,10 +136,10 @@ def store_of(kind: str, server: SqlServer | None, folder: Path) -> Iterator[Stor
 
 
 @contextmanager
-def database(server: SqlServer, name: str) -> Iterator[None]:
-    """A database of that name, and at the end neither it nor the service's account."""
+def database(server: SqlServer, name: str, kind: str = "") -> Iterator[None]:
+    """A database of that name and *kind*; at the end neither it nor the service's account."""
     with server.admin().connect() as root:
-        root.exec_driver_sql(f"CREATE DATABASE {name}")
+        root.exec_driver_sql(f"CREATE DATABASE {name} {kind}")
         try:
             yield
         finally:

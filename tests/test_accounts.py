@@ -52,6 +52,19 @@ def test_named_scheme_serves_rows_without_a_hash(portal: Portal) -> None:
     assert portal.lets_in(1, NEW_PASSWORD)
 
 
+@pytest.mark.parametrize(("upgrade", "scheme"), [(True, "argon2"), (False, "hex_md5")])
+def test_weak_hash_is_followed_unless_told_otherwise(
+    portal: Portal, upgrade: bool, scheme: str
+) -> None:
+    """RESET_ACCOUNTS_HASH_UPGRADE replaces what the portal would still write itself."""
+    portal.add(clave="5f4dcc3b5aa765d61d8327deb882cf99")
+    accounts = SqlAccounts(replace(portal.table, scheme="argon2", upgrade=upgrade))
+    (account,) = accounts.find_by_address(ADDRESS)
+    accounts.set_password(account, NEW_PASSWORD)
+    (changed,) = accounts.find_by_address(ADDRESS)
+    assert changed.scheme == scheme
+
+
 def test_account_that_is_gone_is_not_written(accounts: SqlAccounts, portal: Portal) -> None:
     """Deleted and made anew under another id is another account."""
     portal.add()
@@ -119,6 +132,14 @@ def test_store_that_fails_says_so(portal: Portal, fault: str) -> None:
         with pytest.raises(AccountsUnavailable):
             accounts.find_by_address(ADDRESS)
     assert portal.path.exists() is (fault != "missing file")
+
+
+def test_file_with_an_odd_name(portal: Portal) -> None:
+    """What has a meaning in an address is a letter of a path."""
+    path = portal.path.with_name("mi portal#1&b.sqlite")
+    Portal(path).add()
+    accounts = SqlAccounts(replace(portal.table, url=f"sqlite:///{path}"))
+    assert len(accounts.find_by_address(ADDRESS)) == 1
 
 
 def test_replaced_file_is_read_anew(accounts: SqlAccounts, portal: Portal) -> None:

@@ -11,6 +11,7 @@ from click.testing import Result
 from flask import Flask
 
 from reset.accounts.fields import rules
+from reset.accounts.sql import backend
 from tests.conftest import ADDRESS, Portal, Visitor
 
 Check = Callable[..., Result]
@@ -84,6 +85,16 @@ def test_fault_is_told_with_a_remedy(
     assert "-> " in told.output.split(said)[1]
 
 
+def test_slow_look_up_is_told_with_a_remedy(
+    check: Check, ana: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without an index the worker would keep the portal's database busy."""
+    monkeypatch.setattr(backend, "SLOW_SECONDS", 0)
+    told = check()
+    assert told.exit_code == 0
+    assert "create an index" in told.output
+
+
 def test_refusal_of_the_portal_is_no_fault(check: Check, portal: Portal, ana: int) -> None:
     """A trigger that takes no password of the rehearsal may take that of a person."""
     refuse = "CREATE TRIGGER t BEFORE UPDATE ON usuarios BEGIN SELECT RAISE(ABORT, 'no'); END"
@@ -98,6 +109,7 @@ def test_dry_run_for_one_person(check: Check, portal: Portal, ana: int) -> None:
     told = check(" ANA@Example.com")
     assert told.exit_code == 0
     assert "a mail with a link would be sent for login ana.perez" in told.output
+    assert "rehearsed and undone" in told.output
     assert portal.rows() == before
 
 

@@ -80,6 +80,8 @@ def test_good_settings_have_no_fault(tmp_path: Path) -> None:
         ("ACCOUNTS_UPDATE_SQL", "UPDATE usuarios SET clave = :password WHERE id = :id"),
         ("ACCOUNTS_UPDATE_SQL", "UPDATE u SET c = :password WHERE i = :id AND c = :old"),
         ("ACCOUNTS_AFTER_CHANGE_SQL", "DELETE FROM sesiones WHERE u = :usuario"),
+        ("ACCOUNTS_AFTER_CHANGE_SQL", "DELETE FROM sesiones WHERE u = :id; commit"),
+        ("ACCOUNTS_AFTER_CHANGE_SQL", "TRUNCATE TABLE sesiones"),
         ("MAIL_PORT", "0"),
         ("MAIL_PORT", "smtp"),
         ("MAIL_USE_TLS", "perhaps"),
@@ -125,6 +127,13 @@ def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
     """Nobody has to start five times to find five mistakes."""
     found = faults(tmp_path, SECRET_KEYS="dev", PUBLIC_URL="", MAIL_PORT="x", TYPO="1")
     assert len(found) == 4
+
+
+def test_columns_to_set_beside_an_own_update_are_told(tmp_path: Path) -> None:
+    """They would be ignored in silence."""
+    sql = "UPDATE u SET c = :password WHERE i = :id AND c = :present"
+    found = faults(tmp_path, ACCOUNTS_UPDATE_SQL=sql, ACCOUNTS_SET="fallos=0")
+    assert [sentence.partition(":")[0] for sentence in found] == ["RESET_ACCOUNTS_SET"]
 
 
 def test_mail_password_does_not_travel_in_clear(tmp_path: Path) -> None:

@@ -37,6 +37,8 @@ class SqlAccounts:
         try:
             with self._engine.connect() as connection:
                 connection.execute(sa.select(self._source).limit(1)).all()
+        except sa.exc.DataError as error:
+            raise AccountsUnavailable(told(error)) from error  # It quotes what a row holds.
         except sa.exc.SQLAlchemyError as error:
             # The database's own words: no value was sent, so they can quote none.
             raise AccountsUnavailable(str(error.__cause__ or error)) from error
@@ -77,8 +79,8 @@ class SqlAccounts:
             if not _can_undo(connection):
                 return Finding(
                     "warning",
-                    "a change was not rehearsed: the database has tables that cannot undo one",
-                    "convert the tables that hold accounts to InnoDB",
+                    "a change was not rehearsed: a table or view here might not undo one",
+                    "see that the tables that hold accounts are of InnoDB",
                 )
             self._replace(connection, account, new_hash)
             connection.rollback()
@@ -101,6 +103,8 @@ class SqlAccounts:
         key, dialect = decode(account.id), connection.dialect.name
         change = statements.update(self._table, dialect, key, present, new)
         changed = connection.execute(change).rowcount
+        if changed == 0 and self._read(connection, account.id)[0] == now:
+            raise AccountsUnavailable("the change met no row: does a policy or rule forbid it?")
         if changed == 0:
             raise AccountChanged
         if changed != 1:
@@ -209,11 +213,17 @@ def _distinct(found: Sequence[Account]) -> list[Account]:
 
 
 def _can_undo(connection: sa.Connection) -> bool:
-    """Whether a change can be rolled back; the older engines of MySQL cannot."""
+    """Whether a change can be rolled back; the older engines of MySQL cannot.
+
+    A view has no engine: what is behind it may be out of sight.
+    """
     if connection.dialect.name != "mysql":
         return True
-    query = "SELECT DISTINCT engine FROM information_schema.tables WHERE table_schema = DATABASE()"
-    return {row[0] for row in connection.exec_driver_sql(query)} <= {"InnoDB", None}
+    query = (
+        "SELECT DISTINCT engine FROM information_schema.tables WHERE table_schema"
+        " NOT IN ('information_schema', 'mysql', 'performance_schema', 'sys')"
+    )
+    return {row[0] for row in connection.exec_driver_sql(query)} <= {"InnoDB"}
 
 
 def _commit(connection: sa.Connection) -> None:

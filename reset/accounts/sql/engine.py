@@ -93,8 +93,13 @@ def _unicode_lower(value: object) -> object:
 def _postgresql(url: sa.URL) -> sa.Engine:
     milliseconds = _SERVER_SECONDS * 1000
     options = f"-c statement_timeout={milliseconds} -c lock_timeout={milliseconds}"
-    defaults = {"connect_timeout": str(TIMEOUT_SECONDS), "options": options}
-    engine = _pooled(url.update_query_dict({**defaults, **url.query}), {})
+    if "options" in url.query:  # The last one counts: what the operator sets stays set.
+        options = f"{options} {url.query['options']}"
+    # Without an encoding of its own a database (SQL_ASCII) would answer in bytes.
+    defaults = {"connect_timeout": str(TIMEOUT_SECONDS), "client_encoding": "utf8"}
+    wanted = {**defaults, **url.query, "options": options}
+    # A statement that the server has prepared fails when the portal has altered its table.
+    engine = _pooled(url.update_query_dict(wanted), {"prepare_threshold": None})
 
     @sa.event.listens_for(engine, "do_connect")
     def _connect(_: object, __: object, arguments: Any, parameters: Any) -> psycopg.Connection:
@@ -116,15 +121,27 @@ class _Impatient(psycopg.Connection[Any]):
 
 
 def _mysql(url: sa.URL) -> sa.Engine:
-    return _pooled(
+    waits = ("innodb_lock_wait_timeout", "lock_wait_timeout")
+    engine = _pooled(
         url,
         {
             "connect_timeout": TIMEOUT_SECONDS,
             "read_timeout": TIMEOUT_SECONDS,
             "write_timeout": TIMEOUT_SECONDS,
-            "init_command": f"SET SESSION innodb_lock_wait_timeout={_SERVER_SECONDS}",
+            "init_command": "SET SESSION " + ", ".join(f"{w}={_SERVER_SECONDS}" for w in waits),
         },
     )
+
+    @sa.event.listens_for(engine, "do_connect")
+    def _connect(dialect: Any, _: object, arguments: Any, parameters: Any) -> Any:
+        try:
+            return dialect.loaded_dbapi.connect(*arguments, **parameters)
+        except (AttributeError, OSError, TypeError, ValueError) as error:
+            # An option of the URL that is not known, or a file of it that cannot be read.
+            text = f"{type(error).__name__}: {error}"
+            raise dialect.loaded_dbapi.OperationalError(text) from error
+
+    return engine
 
 
 def _pooled(url: sa.URL, arguments: dict[str, Any]) -> sa.Engine:
@@ -142,9 +159,10 @@ def _pooled(url: sa.URL, arguments: dict[str, Any]) -> sa.Engine:
 
 def is_refusal(error: sa.exc.DBAPIError) -> bool:
     """Whether the portal's own rule (a trigger, a check) does not take what was to be written."""
-    kinds = (psycopg.errors.RaiseException, psycopg.errors.CheckViolation, sqlite3.IntegrityError)
-    if isinstance(error.orig, kinds):
+    if isinstance(error.orig, (psycopg.errors.RaiseException, psycopg.errors.CheckViolation)):
         return True
+    if isinstance(error.orig, sqlite3.IntegrityError):
+        return error.orig.sqlite_errorname.endswith(("_TRIGGER", "_CHECK"))
     # MySQL and MariaDB: SIGNAL of a trigger, and a CHECK that does not hold.
     return error.orig is not None and error.orig.args[:1] in ((1644,), (3819,), (4025,))
 

@@ -28,6 +28,10 @@ _KEYS: dict[str, Callable[[str], Any]] = {
     "bytes": bytes.fromhex,
     "decimal": Decimal,
 }
+# In MySQL at least they end a transaction, and nothing before them could be undone.
+_ENDING = re.compile(
+    r"(alter|begin|commit|create|drop|end|lock|rename|rollback|start|truncate)\b", re.IGNORECASE
+)
 _PARAMETERS = {
     "update_sql": {"id", "password", "present"},
     "after_change_sql": {"id", "login", "email"},
@@ -38,7 +42,9 @@ def source(table: Table) -> sa.FromClause:
     """What accounts are read from: a table, or the operator's SELECT in its place."""
     columns: list[sa.ColumnClause[Any]] = [sa.column(name) for name in table.columns]
     if table.find_sql:
-        return sa.text(table.find_sql.rstrip("; \n")).columns(*columns).subquery("accounts")
+        # A comment at its end must not swallow what follows.
+        select = sa.text(table.find_sql.rstrip("; \n") + "\n")
+        return select.columns(*columns).subquery("accounts")
     return _named(table.table, columns)
 
 
@@ -80,6 +86,9 @@ def fault(kind: str, sql: str) -> str | None:
         if parameters or not re.match(r"(select|with)\b", sql, re.IGNORECASE):
             return "must be a SELECT of all accounts, without parameters"
         return None
+    ending = next(filter(None, map(_ENDING.match, _split(sql))), None)
+    if ending:
+        return f"would end the transaction with {ending[0].upper()}"
     unknown = parameters - _PARAMETERS[kind]
     if unknown:
         return f"has an unknown parameter :{min(unknown)}"
@@ -105,7 +114,7 @@ def encode(key: Any) -> str:
         return json.dumps({"bytes": key.hex()})
     if isinstance(key, Decimal):
         return json.dumps({"decimal": str(key)})
-    return json.dumps(key, ensure_ascii=False)
+    return json.dumps(key, ensure_ascii=False, default=str)
 
 
 def decode(encoded: str) -> Any:
