@@ -34,7 +34,7 @@ from reset.mail import outbox
 from reset.policy import Policy
 from reset.rules import Rules
 
-CLAIM = timedelta(seconds=60)  # Longer than any time-out of an account store.
+CLAIM = timedelta(minutes=2)  # Longer than all time-outs of an account store together.
 log = logging.getLogger(__name__)
 
 

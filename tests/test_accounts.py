@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 
 import argon2
@@ -14,6 +15,7 @@ from werkzeug.security import generate_password_hash
 
 from demo import accounts as portal_code
 from reset.accounts import Account, AccountBackend, hashes
+from reset.accounts.fields import as_text, rules
 from reset.accounts.memory import MemoryAccounts
 from reset.accounts.sql import Table
 from reset.accounts.sql.backend import SqlAccounts
@@ -176,3 +178,27 @@ def test_demo_portal_reads_what_we_write() -> None:
     """The demo's log-in, which shares no code with the service, accepts every scheme."""
     for sample in HASHES:
         assert portal_code.check(NEW_PASSWORD, hashes.renew(NEW_PASSWORD, sample))
+
+
+@pytest.mark.parametrize(
+    ("rule", "value", "applies"),
+    [
+        ("deleted=1", Decimal("1.00"), True),
+        ("deleted=1", True, True),
+        ("deleted=true", 1, True),
+        ("deleted=1", b"\x01", True),
+        ("nivel=256", b"\x01\x00", True),
+        ("deleted=1", 0, False),
+        ("deleted=", None, True),
+        ("auth!=manual", "LDAP", True),
+        ("auth!=manual", " Manual ", False),
+        ("auth!=manual", None, True),
+        ("login~^svc_", "SVC_respaldo", True),
+        ("login~^svc_", "ana_svc_", False),
+        ("login ~ admin|root", "superADMIN", True),
+    ],
+)
+def test_rules_compare_what_a_store_gives(rule: str, value: object, applies: bool) -> None:
+    """Numbers, truth values and bits of any database, and texts in any case."""
+    (read,) = rules(rule)
+    assert read.applies([as_text(value)]) is applies

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 _ACTIVE = {"1", "true", "t", "yes", "y", "si", "sí", "s", "activo", "activa", "active", "a"}
@@ -52,9 +53,11 @@ def as_text(value: Any) -> str:
     if isinstance(value, bool):
         return str(int(value))
     if isinstance(value, bytes):
-        if len(value) == 1 and value < b"\x20":  # MySQL's BIT(1).
-            return str(value[0])
+        if min(value, default=32) < 32:  # MySQL's BIT.
+            return str(int.from_bytes(value, "big"))
         value = value.decode("utf-8", "replace")
+    if isinstance(value, Decimal) and value == value.to_integral_value():
+        return str(int(value))  # Else a rule such as deleted=1 would miss 1.00.
     return " ".join(str(value).split())
 
 

@@ -22,6 +22,8 @@ from reset.errors import AccountChanged, AccountsUnavailable, PasswordRefused
 
 # Source: draft-behera-ldap-password-policy-10, 5.3.3: locked until an administrator says otherwise.
 _LOCKED_FOR_GOOD = "000001010000Z"
+_MEMBERS = ("member", "uniqueMember", "memberUid")
+_NEVER_EMPTY = {"groupofnames", "groupofuniquenames"}  # Source: RFC 4519, 3.5 and 3.6.
 log = logging.getLogger(__name__)
 
 
@@ -284,8 +286,11 @@ def _refuse_unwritable(password: str) -> None:
 def _check_group(session: Session, group: str) -> None:
     # A group that is not there has no members, and then nobody would be kept out.
     try:
-        seen = session.read(group, ["objectClass"])
+        seen = session.read(group, ["objectClass", *_MEMBERS])
     except ldap.NO_SUCH_OBJECT:
         seen = None
     if seen is None:
         raise AccountsUnavailable(f"the group {group} does not exist, or may not be seen")
+    classes = {name.lower() for name in seen.texts("objectClass")}
+    if classes & _NEVER_EMPTY and not any(map(seen.raw, _MEMBERS)):
+        raise AccountsUnavailable(f"the members of the group {group} may not be seen")

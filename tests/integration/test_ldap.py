@@ -729,6 +729,13 @@ def test_check_says_what_is_wrong(
     assert SERVICE_PASSWORD not in str(fault.value)
 
 
+def test_check_says_that_members_cannot_be_seen(slapd: Slapd, make: Make) -> None:
+    """Else a right that is missing would let administrators reset their passwords."""
+    group = slapd.add(f"cn=oculto,{GROUPS}", objectClass="groupOfNames", member=PEOPLE)
+    with pytest.raises(AccountsUnavailable, match="members of the group"):
+        make(exclude_groups=[group]).check()
+
+
 def test_errors_name_nobody(slapd: Slapd, make: Make) -> None:
     """Neither the text nor the cause, which is logged, quotes an entry or a password."""
     slapd.person()

@@ -54,6 +54,7 @@ overlay ppolicy
 ppolicy_default "cn=default,{policies}"
 limits dn.exact="{narrow}" size=1
 
+access to dn.exact="cn=oculto,{groups}" attrs=member by * none
 # Not for the manual: without it nobody is sent on to other servers, and a portal's own attributes.
 access to dn.subtree="{people}" attrs=ref by dn.exact="{service}" read
 access to dn.subtree="{people}" attrs=portalPassword by dn.exact="{service}" write

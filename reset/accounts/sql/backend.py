@@ -120,7 +120,9 @@ class SqlAccounts:
         if after is None or after.obstacle or after.address != account.address:
             raise AccountChanged
         if after.credential.rstrip(" ") != new_hash:
-            raise AccountsUnavailable("the new hash was not stored whole: is its column too short?")
+            raise AccountsUnavailable(
+                "the new hash was not stored as it is: a column too short, or a trigger at work?"
+            )
 
     def _read(self, connection: sa.Connection, account_id: str) -> tuple[Account | None, Any]:
         """The account of that id, and its stored password as the driver gives it."""
