@@ -85,17 +85,17 @@ def create_app(
 
 
 def _loaded() -> Settings:
-    with _told():
+    with _refusing_to_start():
         return config.load()
 
 
-def _accounts(settings: Settings) -> AccountBackend:
-    with _told():
-        return open_accounts(settings.accounts_source)
+def _accounts(settings: Settings, clock: Callable[[], datetime]) -> AccountBackend:
+    with _refusing_to_start():
+        return open_accounts(settings.accounts_source, clock)
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def _refusing_to_start() -> Iterator[None]:
     try:
         yield
     except ConfigurationError as error:
@@ -131,7 +131,7 @@ def _service(
 ) -> Service:
     keys, brand, rules = settings.secret_keys, settings.brand, _rules(settings)
     database = _database(settings)
-    accounts = accounts or _accounts(settings)
+    accounts = accounts or _accounts(settings, clock)
     captcha = Captcha(keys, length=settings.captcha_length, lifetime=settings.captcha_lifetime)
     profile = PROFILES[settings.password_profile]
     policy = Policy(profile, (brand.name, brand.organisation, settings.host))

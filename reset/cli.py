@@ -15,7 +15,7 @@ import click
 from flask.cli import AppGroup
 
 from reset import audit
-from reset.accounts.survey import findings
+from reset.accounts.survey import dry_run, findings
 from reset.audit import ResetRequest
 from reset.errors import AccountsUnavailable, StoreUnavailable
 from reset.service import service
@@ -74,17 +74,17 @@ def check_accounts(address: str | None, as_json: bool) -> None:
     Changes nothing. Ends with status 1 if something keeps the service from working.
     """
     parts = service()
-    found = parts.delivery.dry_run(address) if address else findings(parts.accounts)
-    told = []
+    found = dry_run(parts.accounts, address) if address else findings(parts.accounts)
+    shown = []
     for finding in found:
-        told.append(finding)
+        shown.append(finding)
         if not as_json:
             click.echo(f"{finding.level:<8} {finding.text}")
             if finding.remedy:
                 click.echo(f"{'':<8} -> {finding.remedy}")
     if as_json:
-        click.echo(json.dumps([asdict(finding) for finding in told], indent=2))
-    if any(finding.level == "fault" for finding in told):
+        click.echo(json.dumps([asdict(finding) for finding in shown], indent=2))
+    if any(finding.level == "fault" for finding in shown):
         sys.exit(1)
 
 

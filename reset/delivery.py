@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from reset import audit, links
-from reset.accounts import Account, AccountBackend, Finding
-from reset.accounts.survey import rehearsal, unreadable
-from reset.address import normalise
+from reset.accounts import Account, AccountBackend, eligible
 from reset.db import Database, Transaction, moment
-from reset.errors import AccountsUnavailable, InvalidAddress
 from reset.links import Link
 from reset.mail import Letter, outbox
 from reset.mail.outbox import Message
@@ -75,21 +72,6 @@ class Delivery:
             for message_id, request in outbox.newly_overdue(tx, now=now):
                 outbox.mark_overdue(tx, message_id, now=now)
                 audit.note(tx, request, "overdue", now=now)
-
-    def dry_run(self, address: str) -> Iterator[Finding]:
-        """What a request for *address*, as typed, would come to; nothing is sent or changed."""
-        try:
-            usable, event, reason = eligible(self._accounts.find_by_address(normalise(address)))
-            words = event.replace("_", " ") + (f" ({reason})" if reason else "")
-            if not usable:
-                yield Finding("warning", f"no mail would be sent: {words}")
-            for account in usable:
-                yield Finding("ok", f"a mail with a link would be sent for login {account.login}")
-                yield rehearsal(self._accounts, account)
-        except InvalidAddress:
-            yield Finding("fault", "this is no e-mail address")
-        except AccountsUnavailable as error:
-            yield unreadable(error)
 
     def _reset_link(self, message: Message, *, now: datetime) -> Letter | None:
         with self._db.read() as tx:
@@ -198,19 +180,6 @@ class Delivery:
         self, tx: Transaction, message: Message, event: str, answer: str, *, now: datetime
     ) -> None:
         audit.note(tx, message.request, event, now=now, answer=answer, **_attempt(message))
-
-
-def eligible(found: Sequence[Account]) -> tuple[list[Account], str, str]:
-    """The accounts to write to, and the event and reason that tell the help desk why or why not."""
-    if not found:
-        return [], "no_account", ""
-    if len({account.address for account in found}) > 1:
-        # The portal spells one address in two ways: which is right, only a person can tell.
-        return [], "address_ambiguous", ""
-    usable = [account for account in found if account.obstacle is None]
-    if not usable:
-        return [], str(found[0].obstacle), found[0].reason
-    return usable, "account_found", ""
 
 
 def _attempt(message: Message) -> Mapping[str, str | int]:

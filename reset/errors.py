@@ -82,7 +82,10 @@ class StoreUnavailable(ResetError):
 
 
 class AccountsUnavailable(ResetError):
-    """The portal's account store did not answer; nothing was changed in it."""
+    """The accounts cannot be used now: no answer, a missing right, a wrong setting.
+
+    Unless it is ChangeUncertain, nothing was changed.
+    """
 
 
 class ChangeUncertain(AccountsUnavailable):

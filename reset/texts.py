@@ -44,10 +44,10 @@ TEXTS = {
     "mismatch": "Las dos contraseñas no son iguales. Escríbalas de nuevo.",
     "refused_by_portal": "La plataforma no aceptó esta contraseña. Elija otra.",
     "refused_by_directory": (
-        "La plataforma no aceptó esta contraseña. Quizá ya la usó antes, es fácil de adivinar o la "
-        "última se cambió hace muy poco. Elija otra; si tampoco la acepta, inténtelo más tarde."
+        "La plataforma no aceptó esta contraseña. Quizá ya la usó antes, es fácil de adivinar o "
+        "cambió la anterior hace muy poco. Elija otra; si tampoco se acepta, inténtelo más tarde."
     ),
-    "in_history": "Ya usó esta contraseña antes. Elija una que no haya tenido.",
+    "in_history": "Ya usó esta contraseña antes. Elija una que no haya usado.",
     "too_young": (
         "Su contraseña se cambió hace muy poco, y la plataforma pide esperar antes de volver a "
         "cambiarla. Inténtelo más tarde."

@@ -13,8 +13,6 @@ from zoneinfo import ZoneInfo
 import limits
 import sqlalchemy as sa
 
-from reset.accounts import fields
-from reset.accounts.fields import Rule
 from reset.address import normalise
 from reset.errors import ConfigurationError, InvalidAddress
 
@@ -185,13 +183,6 @@ class Values:
         elif not value.startswith("sqlite:///") or not _names_file(value):
             self.fault(name, "must be a SQLite address such as sqlite:////var/lib/portal.sqlite")
         return value
-
-    def rules(self, name: str) -> tuple[Rule, ...]:
-        try:
-            return fields.rules(self.text(name))
-        except ValueError as error:
-            self.fault(name, f"{error} is no rule such as deleted=1, auth!=manual or login~^svc_")
-            return ()
 
     def file(self, name: str) -> Path | None:
         value = self.text(name)

@@ -11,6 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 import config
+from reset.accounts import Account
 from reset.accounts.sql import Table
 from reset.accounts.sql.backend import SqlAccounts
 from tests.conftest import ADDRESS, ENVIRON, OLD_PASSWORD, hash_bcrypt
@@ -154,3 +155,33 @@ def grant(admin: sa.Engine, statements: list[str]) -> None:
     with admin.connect() as connection:
         for statement in statements:
             connection.exec_driver_sql(statement.replace("change-me", PASSWORD))
+
+
+def the_account(store: Store, address: str = ADDRESS) -> Account:
+    """The one account of *address*."""
+    (account,) = store.accounts().find_by_address(address)
+    return account
+
+
+def spread(store: Store) -> Table:
+    """Accounts whose addresses stand in a table of their own."""
+    return Table(
+        url=store.admin_url,
+        id="id",
+        email="correo",
+        password="clave",
+        login="usuario",
+        find_sql="SELECT a.id, a.usuario, a.clave, c.c AS correo FROM usuarios a"
+        " JOIN correos c ON c.u = a.id AND c.p = 1 -- the main one\n;",
+        update_sql="UPDATE usuarios SET clave = :password WHERE id = :id AND clave = :present",
+    )
+
+
+@contextmanager
+def held(store: Store, account: int) -> Iterator[sa.Connection]:
+    """The portal holds the row of *account* in a transaction that it then gives up."""
+    engine = sa.create_engine(store.admin.url, poolclass=sa.NullPool)
+    with engine.connect() as portal:
+        portal.execute(sa.text("UPDATE usuarios SET fallos = 9 WHERE id = :i"), {"i": account})
+        yield portal
+        portal.rollback()

@@ -10,8 +10,8 @@ import pytest
 from click.testing import Result
 from flask import Flask
 
+from reset.accounts import survey
 from reset.accounts.fields import rules
-from reset.accounts.sql import backend
 from tests.conftest import ADDRESS, Portal, Visitor
 
 Check = Callable[..., Result]
@@ -33,8 +33,8 @@ def test_healthy_accounts(check: Check, portal: Portal, ana: int) -> None:
     before = portal.rows()
     told = check()
     assert told.exit_code == 0
-    assert "1 accounts, 1 of which could get a link" in told.output
-    assert "1 hashes are bcrypt" in told.output
+    assert "accounts: 1, of which could get a link: 1" in told.output
+    assert "hashes of bcrypt: 1" in told.output
     assert "rehearsed and undone" in told.output
     assert "warning" not in told.output
     assert portal.rows() == before
@@ -49,15 +49,15 @@ def test_everything_in_the_way_is_counted(check: Check, portal: Portal, ana: int
     portal.add("root", "root@example.com")
     told = check(exclude=rules("usuario=root"))
     for line in (
-        "6 accounts, 2 of which could get a link",
-        "1 have no e-mail address",
-        "1 have an address that can never be mailed",
-        "1 addresses belong to several accounts",
-        "1 of these are spelled in different ways: no mail",
-        "1 are not active",
-        "1 are excluded by a rule",
-        "1 have no password hash that could be followed",
-        "1 hashes are hex_md5, which is weak",
+        "accounts: 6, of which could get a link: 1",
+        "without an e-mail address: 1",
+        "with an address that can never be mailed: 1",
+        "addresses of several accounts: 1",
+        "addresses spelled in several ways, to which no mail goes: 1",
+        "not active: 1",
+        "excluded by a rule: 1",
+        "without a password hash that could be followed: 1",
+        "hashes of hex_md5, which is weak: 1",
     ):
         assert line in told.output
     for secret in ("example.com", "celia", "rot13", "5f4dcc"):
@@ -72,7 +72,7 @@ def test_everything_in_the_way_is_counted(check: Check, portal: Portal, ana: int
         ({"url": "sqlite:////nowhere/portal.sqlite"}, "unable to open database file"),
         ({"assignments": "fallos=0"}, "no such column: fallos"),
         ({"after_change_sql": "DELETE FROM sesiones WHERE u = :id"}, "no such table: sesiones"),
-        ({"exclude": rules("activo=1")}, "0 of which could get a link"),
+        ({"exclude": rules("activo=1")}, "of which could get a link: 0"),
     ],
 )
 def test_fault_is_told_with_a_remedy(
@@ -89,10 +89,10 @@ def test_slow_look_up_is_told_with_a_remedy(
     check: Check, ana: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without an index the worker would keep the portal's database busy."""
-    monkeypatch.setattr(backend, "SLOW_SECONDS", 0)
+    monkeypatch.setattr(survey, "SLOW_SECONDS", 0)
     told = check()
     assert told.exit_code == 0
-    assert "create an index" in told.output
+    assert "make an index" in told.output
 
 
 def test_refusal_of_the_portal_is_no_fault(check: Check, portal: Portal, ana: int) -> None:
@@ -100,6 +100,7 @@ def test_refusal_of_the_portal_is_no_fault(check: Check, portal: Portal, ana: in
     refuse = "CREATE TRIGGER t BEFORE UPDATE ON usuarios BEGIN SELECT RAISE(ABORT, 'no'); END"
     portal.execute(refuse)
     told = check()
+    assert told.exit_code == 0
     assert "refused a random password" in told.output
 
 
@@ -114,19 +115,21 @@ def test_dry_run_for_one_person(check: Check, portal: Portal, ana: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("address", "changes", "said"),
+    ("address", "changes", "status", "said"),
     [
-        ("nadie@example.com", {}, "no mail would be sent: no account"),
-        (ADDRESS, {"exclude": rules("usuario~^ana")}, "account excluded (usuario~^ana)"),
-        ("ana", {}, "this is no e-mail address"),
-        (ADDRESS, {"name": "apellido"}, "the accounts cannot be read"),
+        ("nadie@example.com", {}, 0, "no mail would be sent: no account"),
+        (ADDRESS, {"exclude": rules("usuario~^ana")}, 0, "account excluded (usuario~^ana)"),
+        ("ana", {}, 1, "this is no e-mail address"),
+        (ADDRESS, {"name": "apellido"}, 1, "the accounts cannot be read"),
     ],
 )
 def test_dry_run_says_why_not(
-    check: Check, ana: int, address: str, changes: dict[str, object], said: str
+    check: Check, ana: int, address: str, changes: dict[str, object], status: int, said: str
 ) -> None:
-    """The same reasons as in a trace."""
-    assert said in check(address, **changes).output
+    """The same reasons as in a trace; a fault ends with status 1."""
+    told = check(address, **changes)
+    assert said in told.output
+    assert told.exit_code == status
 
 
 def test_json_for_programs(check: Check, ana: int) -> None:

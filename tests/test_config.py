@@ -13,9 +13,9 @@ import pytest
 from flask import Flask
 
 import config
-from reset.accounts.directory import Directory
+from reset.accounts.ldap import Directory
 from reset.accounts.memory import MemoryAccounts
-from reset.accounts.source import Custom
+from reset.accounts.source import OwnBackend
 from reset.errors import ConfigurationError
 from reset.values import Values
 from tests.conftest import ENVIRON, KEY
@@ -80,6 +80,13 @@ def test_good_settings_have_no_fault(tmp_path: Path) -> None:
         ("ACCOUNTS_UPDATE_SQL", "UPDATE usuarios SET clave = :password WHERE id = :id"),
         ("ACCOUNTS_UPDATE_SQL", "UPDATE u SET c = :password WHERE i = :id AND c = :old"),
         ("ACCOUNTS_AFTER_CHANGE_SQL", "DELETE FROM sesiones WHERE u = :usuario"),
+        ("ACCOUNTS_AFTER_CHANGE_SQL", "-- end of sessions\nCOMMIT"),
+        ("ACCOUNTS_AFTER_CHANGE_SQL", "/* end; */ COMMIT"),
+        ("ACCOUNTS_AFTER_CHANGE_SQL", "DELETE FROM sesiones; -- it's over\nTRUNCATE otras"),
+        ("ACCOUNTS_AFTER_CHANGE_SQL", "-- nothing"),
+        ("ACCOUNTS_FIND_SQL", "SELECT 1; DELETE FROM usuarios"),
+        ("ACCOUNTS_LDAP_EXCLUDE_GROUPS", "cn=admins,dc=example"),
+        ("ACCOUNTS_LDAP_UNLOCK", "1"),
         ("ACCOUNTS_AFTER_CHANGE_SQL", "DELETE FROM sesiones WHERE u = :id; commit"),
         ("ACCOUNTS_AFTER_CHANGE_SQL", "TRUNCATE TABLE sesiones"),
         ("MAIL_PORT", "0"),
@@ -246,13 +253,14 @@ def test_directory_needs_no_table(tmp_path: Path) -> None:
 
 
 def test_administrators_of_active_directory_are_excluded(tmp_path: Path) -> None:
-    """Unless other rules are given: AD itself marks them."""
+    """Besides those of the operator's own rules: AD itself marks them."""
     environ = {f"RESET_{name}": value for name, value in DIRECTORY.items()}
     environ["RESET_ACCOUNTS_LDAP_CHANGE"] = "active-directory"
+    environ["RESET_ACCOUNTS_EXCLUDE"] = "cn~^svc"
     found = config.load({**KEYS_ONLY, **environ}, tmp_path).accounts_source
     assert isinstance(found, Directory)
-    assert [str(rule) for rule in found.exclude] == ["adminCount=1"]
-    assert (found.login, found.password) == ("sAMAccountName", "unicodePwd")
+    assert [str(rule) for rule in found.exclude] == ["cn~^svc", "adminCount=1"]
+    assert (found.login, found.active_directory) == ("sAMAccountName", True)
 
 
 @pytest.mark.parametrize(
@@ -265,6 +273,8 @@ def test_administrators_of_active_directory_are_excluded(tmp_path: Path) -> None
         ("ACCOUNTS_LDAP_CA", "/nowhere/ca.pem"),
         ("ACCOUNTS_LDAP_CHANGE", "somehow"),
         ("ACCOUNTS_URL", "ldaps://dc1.example http://dc2.example"),
+        ("ACCOUNTS_SET", "fallos=0"),
+        ("ACCOUNTS_AFTER_CHANGE_SQL", "DELETE FROM sesiones WHERE u = :id"),
     ],
 )
 def test_directory_is_described_whole(tmp_path: Path, name: str, value: str) -> None:
@@ -284,7 +294,7 @@ def test_secret_of_the_directory_may_come_from_a_file(tmp_path: Path) -> None:
 
 def test_own_class_is_a_source_of_accounts(make_app: Callable[..., Flask]) -> None:
     """Named by its dotted path, it is called with the URL."""
-    app = make_app(accounts_source=Custom("reset.accounts.memory.MemoryAccounts", ""))
+    app = make_app(accounts_source=OwnBackend("reset.accounts.memory.MemoryAccounts", ""))
     assert isinstance(app.extensions["reset"].accounts, MemoryAccounts)
 
 
@@ -294,5 +304,5 @@ def test_own_class_that_is_not_there_is_told(
 ) -> None:
     """One line, no traceback."""
     with pytest.raises(SystemExit):
-        make_app(accounts_source=Custom(path, ""))
+        make_app(accounts_source=OwnBackend(path, ""))
     assert f"RESET_ACCOUNTS_BACKEND: {path} cannot be imported." in capsys.readouterr().err

@@ -21,7 +21,7 @@ from reset.accounts import hashes
 from reset.accounts.schemes import Scheme
 from reset.errors import PasswordRefused
 from tests.conftest import NEW_PASSWORD, OLD_PASSWORD, READERS, Ask, program
-from tests.slapd import directory
+from tests.readers.slapd import directory
 
 PLAIN = [NEW_PASSWORD, "Mesa Verde Lluvia 42", "ñÑáÜ-Lluvia-42", "Lluvia🙂Verde-42", "&42<Mesa>;#"]
 ODD = ["  Mesa Verde 42 ", "'\"\\;<script>42</script>"]

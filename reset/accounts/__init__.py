@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -36,6 +36,19 @@ class Account:
     def identity(self) -> tuple[str, str, str]:
         """What must stay as it is for a link to live."""
         return self.id, self.address, self.credential
+
+
+def eligible(found: Sequence[Account]) -> tuple[list[Account], str, str]:
+    """The accounts to write to, and the event and reason that tell the help desk why or why not."""
+    if not found:
+        return [], "no_account", ""
+    if len({account.address for account in found}) > 1:
+        # The portal spells one address in two ways: which is right, only a person can tell.
+        return [], "address_ambiguous", ""
+    usable = [account for account in found if account.obstacle is None]
+    if not usable:
+        return [], str(found[0].obstacle), found[0].reason
+    return usable, "account_found", ""
 
 
 @dataclass(frozen=True)
@@ -84,10 +97,13 @@ class AccountBackend(Protocol):
         """
 
     def all(self) -> Iterator[Account]:
-        """Every account, in any order, those without an address included. Since 0.2."""
+        """Every account, in any order, those without an address included. Since 0.1."""
 
     def examine(self) -> list[Finding]:
-        """What only this kind of source can tell: rights, speed, encryption. Since 0.2."""
+        """What only this kind of source can tell: rights, speed, encryption. Since 0.1."""
 
     def rehearse(self, account: Account) -> Finding:
-        """Change *account*'s password and undo it, as far as possible. Since 0.2."""
+        """Change *account*'s password and undo it where the source can; else say that it cannot.
+
+        Since 0.1.
+        """

@@ -10,12 +10,13 @@ from typing import Any
 
 _ACTIVE = {"1", "true", "t", "yes", "y", "si", "sí", "s", "activo", "activa", "active", "a"}
 _BOOLEANS = {"true": "1", "t": "1", "false": "0", "f": "0"}
+_UNPRINTABLE = "".join(chr(code) for code in range(32) if not chr(code).isspace())
 _RULE = re.compile(r"\s*([^\s=!~]+)\s*(!=|=|~)\s*(.*?)\s*", re.DOTALL)
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One reason to exclude an account: a field that has, lacks (``!=``) or matches (``~``)."""
+    """One reason to exclude an account: a field has, lacks (``!=``) or matches (``~``) a value."""
 
     field: str
     operator: str
@@ -53,7 +54,7 @@ def as_text(value: Any) -> str:
     if isinstance(value, bool):
         return str(int(value))
     if isinstance(value, bytes):
-        if min(value, default=32) < 32:  # MySQL's BIT.
+        if value and not value.decode("latin1").strip(_UNPRINTABLE):  # MySQL's BIT.
             return str(int.from_bytes(value, "big"))
         value = value.decode("utf-8", "replace")
     if isinstance(value, Decimal) and value == value.to_integral_value():

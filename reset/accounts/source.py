@@ -5,17 +5,23 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import cast
 from urllib.parse import urlsplit
 
 from reset.accounts import AccountBackend
-from reset.accounts.directory import Directory
-from reset.accounts.fields import Rule
+from reset.accounts.fields import Rule, rules
 from reset.accounts.hashes import SCHEMES
+from reset.accounts.ldap import Directory
 from reset.accounts.sql import Table
 from reset.accounts.sql.backend import SqlAccounts
 from reset.accounts.sql.engine import parse
-from reset.accounts.sql.statements import fault
+from reset.accounts.sql.statements import (
+    after_change_fault,
+    assignments_fault,
+    select_fault,
+    update_fault,
+)
 from reset.errors import ConfigurationError
 from reset.values import Values
 
@@ -27,27 +33,30 @@ _FILTERS = {
 }
 # What Active Directory marks its administrators with.
 _AD_ADMINISTRATORS = (Rule("adminCount", "=", "1"),)
+# What would be ignored in silence. Names of columns are left out: they have defaults.
+_ONLY_TABLE = (
+    *("ACCOUNTS_FIND_SQL", "ACCOUNTS_UPDATE_SQL", "ACCOUNTS_AFTER_CHANGE_SQL"),
+    *("ACCOUNTS_SET", "ACCOUNTS_HASH_UPGRADE"),
+)
+_ONLY_DIRECTORY = (
+    *("ACCOUNTS_LDAP_BASE", "ACCOUNTS_LDAP_BIND_DN", "ACCOUNTS_LDAP_FILTER"),
+    *("ACCOUNTS_LDAP_EXCLUDE_GROUPS", "ACCOUNTS_LDAP_UNLOCK", "ACCOUNTS_LDAP_MUST_CHANGE"),
+)
 _ADDRESSES = (
     "must be an address such as sqlite:////srv/portal.sqlite, postgresql://user@host/portal, "
     "mysql://user@host/portal or ldaps://host"
 )
-_OWN_SQL = {
-    "find_sql": "ACCOUNTS_FIND_SQL",
-    "update_sql": "ACCOUNTS_UPDATE_SQL",
-    "after_change_sql": "ACCOUNTS_AFTER_CHANGE_SQL",
-    "assignments": "ACCOUNTS_SET",
-}
 
 
 @dataclass(frozen=True)
-class Custom:
+class OwnBackend:
     """A class of the operator's own, called with the URL to make an AccountBackend."""
 
     path: str
     url: str = field(repr=False)
 
 
-Source = Table | Directory | Custom
+Source = Table | Directory | OwnBackend
 
 
 def read(values: Values) -> Source:
@@ -58,36 +67,40 @@ def read(values: Values) -> Source:
     table = _table(values)
     directory = _directory(values, table)
     if path:
-        return Custom(path, url)
-    source = directory if url.partition(":")[0] in _DIRECTORY_SCHEMES else table
+        return OwnBackend(path, url)
+    is_directory = url.partition(":")[0].lower() in _DIRECTORY_SCHEMES
+    source = directory if is_directory else table
     for name, sentence in _faults(source):
         values.fault(name, sentence)
+    for name in _ONLY_TABLE if is_directory else _ONLY_DIRECTORY:
+        if values.text(name) not in ("", "0"):
+            values.fault(name, "is not for this kind of RESET_ACCOUNTS_URL")
     return source
 
 
-def open_accounts(source: Source) -> AccountBackend:
-    """The backend for *source*; it connects when first used.
+def open_accounts(source: Source, clock: Callable[[], datetime]) -> AccountBackend:
+    """The backend for *source*; it connects when first used. *clock* tells the time in UTC.
 
     Raises:
         ConfigurationError: something that has to be installed for it is missing.
     """
     if isinstance(source, Table):
         return SqlAccounts(source)
-    if isinstance(source, Custom):
-        return _custom(source)
+    if isinstance(source, OwnBackend):
+        return _own(source)
     try:
         # Only who has a directory has to install what it needs.
-        from reset.accounts.active_directory import ActiveDirectory
-        from reset.accounts.ldap import LdapAccounts
+        from reset.accounts.ldap.active_directory import ActiveDirectory
+        from reset.accounts.ldap.backend import LdapAccounts
     except ModuleNotFoundError as error:
         sentence = "RESET_ACCOUNTS_URL: a directory needs pip install -r requirements-ldap.txt."
         raise ConfigurationError([sentence]) from error
-    if source.password == "unicodePwd":  # noqa: S105 - the name of an attribute
-        return ActiveDirectory(source)
+    if source.active_directory:
+        return ActiveDirectory(source, clock)
     return LdapAccounts(source)
 
 
-def _custom(source: Custom) -> AccountBackend:
+def _own(source: OwnBackend) -> AccountBackend:
     module, _, name = source.path.rpartition(".")
     try:
         backend = cast(
@@ -114,7 +127,7 @@ def _table(values: Values) -> Table:
         name=values.text("ACCOUNTS_NAME") or None,
         active=values.text("ACCOUNTS_ACTIVE") or None,
         personal=values.words("ACCOUNTS_PERSONAL"),
-        exclude=values.rules("ACCOUNTS_EXCLUDE"),
+        exclude=_rules(values, "ACCOUNTS_EXCLUDE"),
         scheme=values.choice("ACCOUNTS_HASH", ("auto", *SCHEMES)),
         upgrade=values.boolean("ACCOUNTS_HASH_UPGRADE"),
     )
@@ -123,7 +136,6 @@ def _table(values: Values) -> Table:
 def _directory(values: Values, table: Table) -> Directory:
     change = values.choice("ACCOUNTS_LDAP_CHANGE", tuple(_FILTERS))
     is_ad = change == "active-directory"
-    passwords = {"attribute": table.password or "userPassword", "active-directory": "unicodePwd"}
     return Directory(
         url=table.url,
         base=values.text("ACCOUNTS_LDAP_BASE"),
@@ -137,13 +149,22 @@ def _directory(values: Values, table: Table) -> Directory:
         name=table.name or ("displayName" if is_ad else "cn"),
         active=table.active,
         personal=table.personal,
-        password=passwords.get(change),
+        password=(table.password or "userPassword") if change == "attribute" else None,
+        active_directory=is_ad,
         scheme=table.scheme,
-        exclude=table.exclude or (_AD_ADMINISTRATORS if is_ad else ()),
-        exclude_groups=_groups(values.text("ACCOUNTS_EXCLUDE_GROUPS")),
+        exclude=(*table.exclude, *(_AD_ADMINISTRATORS if is_ad else ())),
+        exclude_groups=_groups(values.text("ACCOUNTS_LDAP_EXCLUDE_GROUPS")),
         unlock=values.boolean("ACCOUNTS_LDAP_UNLOCK"),
         must_change=values.boolean("ACCOUNTS_LDAP_MUST_CHANGE"),
     )
+
+
+def _rules(values: Values, name: str) -> tuple[Rule, ...]:
+    try:
+        return rules(values.text(name))
+    except ValueError as error:
+        values.fault(name, f"{error} is no rule such as deleted=1, auth!=manual or login~^svc_")
+        return ()
 
 
 def _groups(text: str) -> tuple[str, ...]:
@@ -172,8 +193,13 @@ def _table_faults(table: Table) -> Iterator[tuple[str, str]]:
         yield "ACCOUNTS_SET", "has no effect beside RESET_ACCOUNTS_UPDATE_SQL; write it there"
     if table.upgrade and table.scheme == "auto":
         yield "ACCOUNTS_HASH_UPGRADE", "needs the scheme to use, in RESET_ACCOUNTS_HASH"
-    for kind, name in _OWN_SQL.items():
-        sentence = fault(kind, getattr(table, kind)) if getattr(table, kind) else None
+    for name, text, fault in (
+        ("ACCOUNTS_FIND_SQL", table.find_sql, select_fault),
+        ("ACCOUNTS_UPDATE_SQL", table.update_sql, update_fault),
+        ("ACCOUNTS_AFTER_CHANGE_SQL", table.after_change_sql, after_change_fault),
+        ("ACCOUNTS_SET", table.assignments, assignments_fault),
+    ):
+        sentence = fault(text) if text else None
         if sentence:
             yield name, sentence
 

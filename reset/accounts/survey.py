@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from time import monotonic
 
-from reset.accounts import Account, AccountBackend, Finding, hashes
+from reset.accounts import Account, AccountBackend, Finding, eligible, hashes
 from reset.address import normalise
 from reset.errors import AccountChanged, AccountsUnavailable, InvalidAddress, PasswordRefused
 
+SLOW_SECONDS = 0.5
+_NOBODY = "nobody@absent.invalid"
 _OBSTACLES = {
-    "account_inactive": "are not active",
-    "account_excluded": "are excluded by a rule",
-    "account_ambiguous": "come up more than once, with differences",
-    "address_secondary": "have it as a further address only",
-    "hash_unknown": "have no password hash that could be followed",
+    "account_inactive": "not active",
+    "account_excluded": "excluded by a rule",
+    "account_ambiguous": "found more than once, with differences",
+    "hash_unknown": "without a password hash that could be followed",
 }
 _REMEDIES = {
     "account_ambiguous": "let the SELECT give one row for each account",
@@ -25,22 +27,23 @@ _REMEDIES = {
 
 @dataclass
 class Survey:
-    """Counts over all accounts; no address, name or hash is kept once it was counted."""
+    """Counts over all accounts; ``sample`` is the address of one that could get a link."""
 
     total: int = 0
     mailable: int = 0
     without_address: int = 0
     malformed: int = 0
-    obstacles: Counter[str] = field(default_factory=Counter)
-    schemes: Counter[str] = field(default_factory=Counter)
     shared: int = 0
     spelled_differently: int = 0
-    sample: Account | None = None
+    obstacles: Counter[str] = field(default_factory=Counter)
+    schemes: Counter[str] = field(default_factory=Counter)
+    sample: str | None = None
 
 
 def survey(accounts: Iterable[Account]) -> Survey:
-    """Count *accounts*; ``sample`` is one that a link could be sent for."""
+    """Count *accounts*."""
     counted = Survey()
+    usable: defaultdict[str, int] = defaultdict(int)
     spellings: defaultdict[str, list[str]] = defaultdict(list)
     for account in accounts:
         counted.total += 1
@@ -48,16 +51,20 @@ def survey(accounts: Iterable[Account]) -> Survey:
         if account.obstacle:
             counted.obstacles[account.obstacle] += 1
         try:
-            spellings[normalise(account.address)].append(account.address)
+            address = normalise(account.address)
         except InvalidAddress:
             counted.malformed += bool(account.address)
             counted.without_address += not account.address
             continue
-        if account.obstacle is None:
-            counted.mailable += 1
-            counted.sample = counted.sample or account
-    counted.shared = sum(len(spelled) > 1 for spelled in spellings.values())
-    counted.spelled_differently = sum(len(set(spelled)) > 1 for spelled in spellings.values())
+        spellings[address].append(account.address)
+        usable[address] += account.obstacle is None
+    for address, spelled in spellings.items():
+        counted.shared += len(spelled) > 1
+        if len(set(spelled)) > 1:
+            counted.spelled_differently += 1
+        elif usable[address]:
+            counted.mailable += usable[address]
+            counted.sample = counted.sample or address
     return counted
 
 
@@ -67,21 +74,37 @@ def findings(backend: AccountBackend) -> Iterator[Finding]:
         backend.check()
         yield Finding("ok", "the accounts can be read")
         yield from backend.examine()
+        yield _speed(backend)
         counted = survey(backend.all())
-        yield from _told(counted)
+        yield from _counts(counted)
         if counted.sample is not None:
-            yield rehearsal(backend, counted.sample)
+            usable, *_ = eligible(backend.find_by_address(counted.sample))
+            yield from (_rehearsal(backend, account) for account in usable[:1])
     except AccountsUnavailable as error:
-        yield unreadable(error)
+        yield _unreadable(error)
 
 
-def unreadable(error: AccountsUnavailable) -> Finding:
-    """The accounts cannot be read at all."""
+def dry_run(backend: AccountBackend, address: str) -> Iterator[Finding]:
+    """What a request for *address*, as typed, would come to; nothing is sent or changed."""
+    try:
+        usable, event, reason = eligible(backend.find_by_address(normalise(address)))
+        if not usable:
+            words = event.replace("_", " ") + (f" ({reason})" if reason else "")
+            yield Finding("warning", f"no mail would be sent: {words}")
+        for account in usable:
+            yield Finding("ok", f"a mail with a link would be sent for login {account.login}")
+            yield _rehearsal(backend, account)
+    except InvalidAddress:
+        yield Finding("fault", "this is no e-mail address", "write it like nombre@example.com")
+    except AccountsUnavailable as error:
+        yield _unreadable(error)
+
+
+def _unreadable(error: AccountsUnavailable) -> Finding:
     return Finding("fault", f"the accounts cannot be read: {error}", "see docs/portals.md")
 
 
-def rehearsal(backend: AccountBackend, account: Account) -> Finding:
-    """Whether the password of *account* could be changed now."""
+def _rehearsal(backend: AccountBackend, account: Account) -> Finding:
     try:
         return backend.rehearse(account)
     except AccountsUnavailable as error:
@@ -94,37 +117,44 @@ def rehearsal(backend: AccountBackend, account: Account) -> Finding:
         return Finding("warning", "the account changed at this very moment", "try again")
 
 
-def _told(counted: Survey) -> Iterator[Finding]:
-    accounts = f"{counted.total} accounts, {counted.mailable} of which could get a link"
+def _speed(backend: AccountBackend) -> Finding:
+    started = monotonic()
+    backend.find_by_address(_NOBODY)
+    seconds = monotonic() - started
+    if seconds < SLOW_SECONDS:
+        return Finding("ok", f"a look-up takes {seconds * 1000:.0f} ms")
+    remedy = "make an index for it: docs/portals.md, Addresses"
+    return Finding("warning", f"a look-up takes {seconds:.1f} s", remedy)
+
+
+def _counts(counted: Survey) -> Iterator[Finding]:
+    text = f"accounts: {counted.total}, of which could get a link: {counted.mailable}"
     if counted.mailable:
-        yield Finding("ok", accounts)
+        yield Finding("ok", text)
     else:
-        yield Finding("fault", accounts, "check table, filter and columns")
-    yield from _addresses(counted)
+        yield Finding("fault", text, "check table or filter, and columns or attributes")
+    if counted.without_address:
+        yield Finding("ok", f"without an e-mail address: {counted.without_address}")
+    if counted.malformed:
+        text = f"with an address that can never be mailed: {counted.malformed}"
+        yield Finding("warning", text, "correct them in the portal")
+    if counted.shared:
+        yield Finding("ok", f"addresses of several accounts: {counted.shared}")
+    if counted.spelled_differently:
+        text = "addresses spelled in several ways, to which no mail goes: "
+        text += str(counted.spelled_differently)
+        yield Finding("warning", text, "spell each alike in the portal")
     for obstacle, count in sorted(counted.obstacles.items()):
         level = "warning" if obstacle in _REMEDIES else "ok"
-        words = _OBSTACLES.get(obstacle, f"have the obstacle {obstacle}")
-        yield Finding(level, f"{count} {words}", _REMEDIES.get(obstacle, ""))
+        words = _OBSTACLES.get(obstacle, obstacle.replace("_", " "))
+        yield Finding(level, f"{words}: {count}", _REMEDIES.get(obstacle, ""))
     for scheme, count in sorted(counted.schemes.items()):
         if scheme:
             yield _scheme(scheme, count)
 
 
-def _addresses(counted: Survey) -> Iterator[Finding]:
-    if counted.without_address:
-        yield Finding("ok", f"{counted.without_address} have no e-mail address")
-    if counted.malformed:
-        text = f"{counted.malformed} have an address that can never be mailed"
-        yield Finding("warning", text, "correct them in the portal")
-    if counted.shared:
-        yield Finding("ok", f"{counted.shared} addresses belong to several accounts")
-    if counted.spelled_differently:
-        text = f"{counted.spelled_differently} of these are spelled in different ways: no mail"
-        yield Finding("warning", text, "spell each alike in the portal")
-
-
 def _scheme(scheme: str, count: int) -> Finding:
-    if hashes.is_weak(scheme):
+    if scheme in hashes.SCHEMES and hashes.is_weak(scheme):
         remedy = "set RESET_ACCOUNTS_HASH and RESET_ACCOUNTS_HASH_UPGRADE, if the portal reads it"
-        return Finding("warning", f"{count} hashes are {scheme}, which is weak", remedy)
-    return Finding("ok", f"{count} hashes are {scheme}")
+        return Finding("warning", f"hashes of {scheme}, which is weak: {count}", remedy)
+    return Finding("ok", f"hashes of {scheme}: {count}")

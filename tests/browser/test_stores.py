@@ -62,7 +62,7 @@ def set_password(context: BrowserContext, demo: Demo) -> None:
 def test_openldap(slapd: Slapd, new_context: Opener, tmp_path: Path) -> None:
     """The person binds with the new password."""
     ana = slapd.person("ana.perez", mail=ADDRESS)
-    group = slapd.settings["RESET_ACCOUNTS_EXCLUDE_GROUPS"]
+    group = slapd.settings["RESET_ACCOUNTS_LDAP_EXCLUDE_GROUPS"]
     slapd.add(group, objectClass="groupOfNames", member="cn=nadie")
     reset_everything(new_context(), tmp_path, slapd.settings, partial(slapd.lets_in, ana))
 
@@ -70,6 +70,6 @@ def test_openldap(slapd: Slapd, new_context: Opener, tmp_path: Path) -> None:
 def test_active_directory(samba: Samba, new_context: Opener, tmp_path: Path) -> None:
     """The person signs in to the domain with the new password."""
     samba.person("ana.perez", OLD_PASSWORD, mail=ADDRESS)
-    samba.add(samba.settings["RESET_ACCOUNTS_EXCLUDE_GROUPS"], objectClass="group")
+    samba.add(samba.settings["RESET_ACCOUNTS_LDAP_EXCLUDE_GROUPS"], objectClass="group")
     logs_in = partial(samba.lets_in, "ana.perez")
     reset_everything(new_context(), tmp_path, samba.settings, logs_in)

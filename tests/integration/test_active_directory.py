@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from reset.accounts import Account
-from reset.accounts.directory import Directory
 from reset.accounts.fields import rules
+from reset.accounts.ldap import Directory
 from reset.errors import AccountChanged, AccountsUnavailable, ChangeUncertain, PasswordRefused
 from tests.conftest import library
 from tests.servers.wire import Answering, Listener, Relay
@@ -21,8 +21,9 @@ from tests.servers.wire import Answering, Listener, Relay
 ldap = library("the Active Directory tests", "python-ldap", "ldap")
 
 # ruff: noqa: E402 - these need what the line above looks for.
-from reset.accounts import active_directory, ldap_session
-from reset.accounts.active_directory import ActiveDirectory
+from reset.accounts.ldap import active_directory
+from reset.accounts.ldap import session as ldap_session
+from reset.accounts.ldap.active_directory import ActiveDirectory
 from tests.servers import samba as servers
 from tests.servers.samba import DOMAIN, PEOPLE, SERVICE_PASSWORD, Samba
 
@@ -96,7 +97,7 @@ def test_foreign_ids_find_nobody(samba: Samba, make: Make, id: Any) -> None:
 
 def test_all_accounts(samba: Samba, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """Page by page, with those that have no address."""
-    monkeypatch.setattr("reset.accounts.ldap.PAGE", 2)
+    monkeypatch.setattr("reset.accounts.ldap.backend.PAGE", 2)
     for number in range(3):
         samba.person(f"p{number}")
     samba.person("sin", mail=None)

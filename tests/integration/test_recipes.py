@@ -224,7 +224,7 @@ def test_openldap(slapd: Slapd, served: Served) -> None:
     ana = slapd.person("ana")
     jefa = slapd.person("jefa")
     slapd.person("respaldo", employeeType="servicio")
-    group = slapd.settings["RESET_ACCOUNTS_EXCLUDE_GROUPS"]
+    group = slapd.settings["RESET_ACCOUNTS_LDAP_EXCLUDE_GROUPS"]
     slapd.add(group, objectClass="groupOfNames", member=jefa)
     visitor = served(slapd.settings)
     visitor.parts.accounts.check()
@@ -240,7 +240,7 @@ def test_active_directory(samba: Samba, served: Served) -> None:
     samba.person("ana")
     jefa = samba.person("jefa")
     samba.person("admin", adminCount="1")
-    group = samba.settings["RESET_ACCOUNTS_EXCLUDE_GROUPS"]
+    group = samba.settings["RESET_ACCOUNTS_LDAP_EXCLUDE_GROUPS"]
     samba.add(group, objectClass="group", member=jefa)
     visitor = served(samba.settings)
     visitor.parts.accounts.check()
@@ -256,7 +256,7 @@ def test_refusal_of_a_directory_is_told(slapd: Slapd, served: Served, password: 
     """What its policy refuses is told in words; the link goes on working."""
     slapd.person("ana")
     slapd.add(
-        slapd.settings["RESET_ACCOUNTS_EXCLUDE_GROUPS"],
+        slapd.settings["RESET_ACCOUNTS_LDAP_EXCLUDE_GROUPS"],
         objectClass="groupOfNames",
         member=slapd.settings["RESET_ACCOUNTS_LDAP_BIND_DN"],
     )

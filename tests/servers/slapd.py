@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -23,6 +22,7 @@ PEOPLE = f"ou=personas,{SUFFIX}"
 GROUPS = f"ou=grupos,{SUFFIX}"
 POLICIES = f"ou=politicas,{SUFFIX}"
 SERVICE = f"cn=reset,ou=servicios,{SUFFIX}"
+READER = f"cn=lector,ou=servicios,{SUFFIX}"  # The same, but may write nothing.
 NARROW = f"cn=estrecho,ou=servicios,{SUFFIX}"  # The same, but sees one entry at a time.
 SERVICE_PASSWORD = "Serv1cio-Clave-77"
 _ADMIN = f"cn=admin,{SUFFIX}"
@@ -196,7 +196,7 @@ class Slapd:
         self.add(SUFFIX, objectClass=["dcObject", "organization"], o="Caja", dc="caja")
         for base in (PEOPLE, GROUPS, POLICIES, f"ou=servicios,{SUFFIX}"):
             self.add(base, objectClass="organizationalUnit")
-        for dn in (SERVICE, NARROW):
+        for dn in (SERVICE, NARROW, READER):
             self.add(dn, objectClass="person", sn="reset", userPassword=SERVICE_PASSWORD)
         self.add(
             f"cn=default,{POLICIES}",
@@ -212,9 +212,12 @@ class Slapd:
 
 
 def _rules() -> str:
-    """The rules of the manual; the narrow account has them, too, but for what it may not mark."""
-    line = re.compile(rf'^  by dn.exact="{SERVICE}" (=w|read)\n', re.MULTILINE)
-    return line.sub(rf'\g<0>  by dn.exact="{NARROW}" \1\n', recipe("OpenLDAP").rules)
+    """The rules of the manual, and what the other accounts have of them."""
+    manual = recipe("OpenLDAP").rules
+    writes, reads = (f'  by dn.exact="{SERVICE}" {right}\n' for right in ("=w", "read"))
+    narrow = manual.replace(writes, writes + writes.replace(SERVICE, NARROW))
+    others = "".join(reads.replace(SERVICE, other) for other in (NARROW, READER))
+    return narrow.replace(reads, reads + others)
 
 
 def _values(value: Any) -> list[bytes]:

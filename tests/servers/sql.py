@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -120,3 +123,33 @@ def _answers(root: sa.URL) -> bool:
             return True
     except sa.exc.OperationalError:
         return False
+
+
+@contextmanager
+def paused(server: SqlServer) -> Iterator[None]:
+    """Every process of the server stands still during the block."""
+    everyone = [server.pid, *_children(server.pid)]
+    for pid in everyone:
+        os.kill(pid, signal.SIGSTOP)
+    while not all(_stands_still(pid) for pid in everyone):
+        time.sleep(0.01)
+    try:
+        yield
+    finally:
+        for pid in everyone:
+            os.kill(pid, signal.SIGCONT)
+
+
+def _stands_still(pid: int) -> bool:
+    """Whether every thread of a process has stopped: a signal takes its time."""
+    threads = Path(f"/proc/{pid}/task").glob("*/stat")
+    return all(one.read_text().rpartition(")")[2].split()[0] in "TtZ" for one in threads)
+
+
+def _children(parent: int) -> list[int]:
+    found = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        fields = status.read_text().rpartition(")")[2].split()
+        if int(fields[1]) == parent:
+            found.append(int(status.parent.name))
+    return found

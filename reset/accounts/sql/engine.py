@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from typing import Any
 from urllib.parse import quote
@@ -19,12 +20,11 @@ _DRIVERS = {
     "mysql": "mysql+pymysql",
     "mariadb": "mysql+pymysql",
 }
-_HARMLESS = {
-    *("InsufficientPrivilege", "UndefinedColumn", "UndefinedTable"),
-    *(f"OperationalError {number}" for number in (1044, 1142, 1143)),
-    *(f"ProgrammingError {number}" for number in (1142, 1143, 1146)),
-    "OperationalError 1054",
-}
+# Errors whose text names tables, columns and rights, never a row. Of MySQL and MariaDB, by their
+# reference: 1044, 1142 and 1143 are rights, 1054 a column, 1146 a table.
+_HARMLESS = re.compile(
+    r"InsufficientPrivilege|UndefinedColumn|UndefinedTable|\w+Error (1044|1054|1142|1143|1146)"
+)
 LOOPBACK = frozenset({None, "", "localhost", "127.0.0.1", "::1"})
 
 
@@ -167,11 +167,11 @@ def is_refusal(error: sa.exc.DBAPIError) -> bool:
     return error.orig is not None and error.orig.args[:1] in ((1644,), (3819,), (4025,))
 
 
-def told(error: sa.exc.SQLAlchemyError) -> str:
+def described(error: sa.exc.SQLAlchemyError) -> str:
     """The kind of *error*, and its text where that names tables and rights, never a row."""
     cause = error.__cause__ or error
     number = cause.args[0] if cause.args and isinstance(cause.args[0], int) else ""
     kind = f"{type(cause).__name__} {number}".strip()
     text = str(cause.args[-1] if cause.args else "").splitlines()
-    is_harmless = kind in _HARMLESS or isinstance(cause, sqlite3.OperationalError)
+    is_harmless = _HARMLESS.fullmatch(kind) or isinstance(cause, sqlite3.OperationalError)
     return f"{kind}: {text[0]}" if is_harmless and text else kind

@@ -8,19 +8,13 @@ import sqlalchemy as sa
 
 from reset.address import spellings
 
-REMEDIES = {
-    "sqlite": "create an index on lower(the e-mail column)",
-    "postgresql": "create an index on lower(the e-mail column)",
-    "mysql": "create an index on the e-mail column, and give it a collation ending in _ci",
-}
-
 
 class Lookup:
-    """The condition that finds an address in one column of *source*."""
+    """The condition that finds an address in one column of *selectable*."""
 
-    def __init__(self, source: sa.FromClause, column: str) -> None:
-        self._source = source
-        self._column = source.c[column]
+    def __init__(self, selectable: sa.FromClause, column: str) -> None:
+        self._selectable = selectable
+        self._column = selectable.c[column]
         self._ignores_case: bool | None = None
 
     def condition(self, connection: sa.Connection, address: str) -> sa.ColumnElement[bool]:
@@ -53,9 +47,9 @@ class Lookup:
 
     def _compares_without_case(self, connection: sa.Connection) -> bool | None:
         """Whether the column itself does; then its plain index serves. None while it is empty."""
-        told = {"mysql": sa.func.collation, "postgresql": sa.func.pg_typeof}
-        if connection.dialect.name not in told:
+        asked = {"mysql": sa.func.collation, "postgresql": sa.func.pg_typeof}
+        if connection.dialect.name not in asked:
             return False
-        kind = told[connection.dialect.name](self._column).cast(sa.CHAR(64))
-        answer = connection.execute(sa.select(kind).select_from(self._source).limit(1)).scalar()
+        kind = asked[connection.dialect.name](self._column).cast(sa.CHAR(64))
+        answer = connection.execute(sa.select(kind).select_from(self._selectable).limit(1)).scalar()
         return None if answer is None else str(answer).strip().endswith(("_ci", "citext"))

@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 import sqlalchemy as sa
+import sqlparse
 
 from reset.accounts.sql import Table
 
@@ -28,17 +29,11 @@ _KEYS: dict[str, Callable[[str], Any]] = {
     "bytes": bytes.fromhex,
     "decimal": Decimal,
 }
-# In MySQL at least they end a transaction, and nothing before them could be undone.
-_ENDING = re.compile(
-    r"(alter|begin|commit|create|drop|end|lock|rename|rollback|start|truncate)\b", re.IGNORECASE
-)
-_PARAMETERS = {
-    "update_sql": {"id", "password", "present"},
-    "after_change_sql": {"id", "login", "email"},
-}
+# Of others many end a transaction, in MySQL at least, and nothing before them could be undone.
+_CHANGES = {"CALL", "DELETE", "INSERT", "MERGE", "REPLACE", "SELECT", "UPDATE", "WITH"}
 
 
-def source(table: Table) -> sa.FromClause:
+def selectable(table: Table) -> sa.FromClause:
     """What accounts are read from: a table, or the operator's SELECT in its place."""
     columns: list[sa.ColumnClause[Any]] = [sa.column(name) for name in table.columns]
     if table.find_sql:
@@ -70,30 +65,34 @@ def after_change(table: Table, values: Mapping[str, Any]) -> list[sa.TextClause]
     return [_bound(sa.text(sql), values) for sql in _split(table.after_change_sql)]
 
 
-def fault(kind: str, sql: str) -> str | None:
-    """What is wrong with the operator's *sql*, as the end of a sentence; None when nothing is.
+def select_fault(sql: str) -> str | None:
+    """What is wrong with a SELECT of accounts, as the end of a sentence; None if nothing is."""
+    verbs = [_verb(statement) for statement in _split(sql)]
+    if _parameters(sql) or verbs not in (["SELECT"], ["WITH"]):
+        return "must be a SELECT of all accounts, without parameters"
+    return None
 
-    *kind* is "find_sql", "update_sql", "after_change_sql" or "assignments".
-    """
-    if kind == "assignments":
-        try:
-            _assigned(sql)
-        except ValueError as error:
-            return f"cannot be read: {error}; write it like failed_logins=0, updated_at=now"
-        return None
-    parameters = set(sa.text(sql)._bindparams)
-    if kind == "find_sql":
-        if parameters or not re.match(r"(select|with)\b", sql, re.IGNORECASE):
-            return "must be a SELECT of all accounts, without parameters"
-        return None
-    ending = next(filter(None, map(_ENDING.match, _split(sql))), None)
-    if ending:
-        return f"would end the transaction with {ending[0].upper()}"
-    unknown = parameters - _PARAMETERS[kind]
-    if unknown:
-        return f"has an unknown parameter :{min(unknown)}"
-    if kind == "update_sql" and parameters != _PARAMETERS[kind]:
+
+def update_fault(sql: str) -> str | None:
+    """What is wrong with the UPDATE of a password; as `select_fault`."""
+    wanted = {"id", "password", "present"}
+    sentence = _statement_fault(sql, wanted)
+    if sentence is None and _parameters(sql) != wanted:
         return "must use :id, :password (the new hash) and :present (the hash it must still have)"
+    return sentence
+
+
+def after_change_fault(sql: str) -> str | None:
+    """What is wrong with statements for after a change; as `select_fault`."""
+    return _statement_fault(sql, {"id", "login", "email"})
+
+
+def assignments_fault(text: str) -> str | None:
+    """What is wrong with further columns to set; as `select_fault`."""
+    try:
+        _assigned(text)
+    except ValueError as error:
+        return f"cannot be read: {error}; write it like failed_logins=0, updated_at=now"
     return None
 
 
@@ -132,7 +131,7 @@ def _named(table: str, columns: list[sa.ColumnClause[Any]]) -> sa.TableClause:
 
 
 def _bound(statement: sa.TextClause, values: Mapping[str, Any]) -> sa.TextClause:
-    used = statement._bindparams
+    used = statement.compile().params
     typed = [
         sa.bindparam(name, value, type_=bind(value).type)
         for name, value in values.items()
@@ -141,10 +140,27 @@ def _bound(statement: sa.TextClause, values: Mapping[str, Any]) -> sa.TextClause
     return statement.bindparams(*typed)
 
 
+def _parameters(sql: str) -> set[str]:
+    return set(sa.text(sql).compile().params)
+
+
+def _statement_fault(sql: str, known: set[str]) -> str | None:
+    verbs = {_verb(statement) for statement in _split(sql)}
+    if not verbs or verbs - _CHANGES:
+        return f"must be of {', '.join(sorted(_CHANGES))}"
+    unknown = _parameters(sql) - known
+    return f"has an unknown parameter :{min(unknown)}" if unknown else None
+
+
 def _split(sql: str) -> list[str]:
-    """The statements in *sql*, which end with a semicolon outside of quotes."""
-    parts = re.findall(r"(?:[^;']|'[^']*')+", sql)
-    return [part.strip() for part in parts if part.strip()]
+    return [str(statement) for statement in sqlparse.split(sql, strip_semicolon=True)]
+
+
+def _verb(statement: str) -> str:
+    """The first word of *statement* that stands in no comment, in capitals."""
+    parsed: Any = sqlparse.parse(statement)[0]
+    first = parsed.token_first(skip_cm=True)
+    return str(first.normalized).upper() if first else ""
 
 
 def _assigned(text: str) -> dict[str, str]:

@@ -11,8 +11,8 @@ import ldap
 from ldap.controls import RequestControl, SimplePagedResultsControl
 from ldap.controls.ppolicy import PasswordPolicyControl
 
-from reset.accounts.directory import Directory
 from reset.accounts.fields import as_text
+from reset.accounts.ldap import Directory
 from reset.errors import AccountChanged, AccountsUnavailable, ChangeUncertain, PasswordRefused
 
 TIMEOUT_SECONDS = 5
@@ -58,7 +58,7 @@ class Entry:
 
     def texts(self, attribute: str) -> list[str]:
         """The values of *attribute*, each as one line of text."""
-        return [as_text(value) for value in self.raw(attribute)]
+        return [as_text(value.decode("utf-8", "replace")) for value in self.raw(attribute)]
 
     def text(self, attribute: str) -> str:
         """The first value of *attribute*, or the empty text."""
@@ -177,7 +177,8 @@ def refusal(error: ldap.LDAPError) -> str | None:
             if policy.error in _POLICY:
                 return _POLICY[policy.error]
     restricted = str(answer.get("info", "")).startswith(_RESTRICTION)
-    return "refused_by_directory" if restricted or _violates(error) else None
+    violates = isinstance(error, ldap.CONSTRAINT_VIOLATION)
+    return "refused_by_directory" if restricted or violates else None
 
 
 def described(error: ldap.LDAPError) -> str:
@@ -230,10 +231,6 @@ def _entries(found: list[Any]) -> list[Entry]:
         for dn, attributes, *_ in found
         if dn is not None
     ]
-
-
-def _violates(error: ldap.LDAPError) -> bool:
-    return isinstance(error, ldap.CONSTRAINT_VIOLATION)
 
 
 def _answer(error: ldap.LDAPError) -> dict[str, Any]:

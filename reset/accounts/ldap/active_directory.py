@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -14,9 +13,9 @@ from ldap.controls import RequestControl
 from ldap.filter import filter_format
 
 from reset.accounts import Account, Finding
-from reset.accounts.directory import Directory
-from reset.accounts.ldap import LdapAccounts
-from reset.accounts.ldap_session import Entry, Session, change, escaped, open_session
+from reset.accounts.ldap import Directory
+from reset.accounts.ldap.backend import LdapAccounts
+from reset.accounts.ldap.session import Entry, Session, change, escaped, open_session
 from reset.errors import AccountsUnavailable
 
 _DISABLED = 0x2  # Source: MS-ADTS, 2.2.16: ADS_UF_ACCOUNTDISABLE.
@@ -30,16 +29,11 @@ _ENFORCE = b"\x30\x03\x02\x01\x01"  # SEQUENCE { INTEGER 1 }
 _NESTED = "memberOf:1.2.840.113556.1.4.1941:"
 
 
-def utcnow() -> datetime:
-    """The present moment."""
-    return datetime.now(UTC)
-
-
 class ActiveDirectory(LdapAccounts):
     """The AccountBackend over Active Directory; *clock* tells which accounts have expired.
 
     The directory has no way to compare and set: the entry is read again on the connection that
-    changes it, a moment before. ``password`` and ``scheme`` of the settings are not used.
+    changes it, a moment before.
     """
 
     id_attribute = "objectGUID"
@@ -48,8 +42,8 @@ class ActiveDirectory(LdapAccounts):
     precise_changes = ("pwdLastSet", "msDS-KeyVersionNumber")
     any_change = ("whenChanged",)
 
-    def __init__(self, directory: Directory, clock: Callable[[], datetime] = utcnow) -> None:
-        super().__init__(replace(directory, password=None))
+    def __init__(self, directory: Directory, clock: Callable[[], datetime]) -> None:
+        super().__init__(directory)
         self._clock = clock
 
     def check(self) -> None:

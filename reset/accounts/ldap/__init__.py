@@ -28,6 +28,7 @@ class Directory:
         exclude: whose attributes (any of their values) say that they may not reset.
         exclude_groups: DNs of the groups whose members may not reset.
         unlock: lift a lock-out, set after too many failures, with the change.
+        active_directory: whether it is one; then ``password`` and ``scheme`` mean nothing.
         must_change: have the person choose another password at the next sign-in.
     """
 
@@ -49,6 +50,7 @@ class Directory:
     exclude_groups: Sequence[str] = ()
     unlock: bool = False
     must_change: bool = False
+    active_directory: bool = False
 
     @property
     def attributes(self) -> set[str]:

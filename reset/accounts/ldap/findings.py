@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Sequence
-
-from ldap.filter import filter_format
+from collections.abc import Iterator, Sequence
 
 from reset.accounts import Finding
-from reset.accounts.directory import Directory
-from reset.accounts.ldap_session import Entry
-
-SLOW_SECONDS = 0.5
+from reset.accounts.ldap import Directory
+from reset.accounts.ldap.session import Entry
 
 
 def encryption(directory: Directory) -> Finding:
@@ -21,20 +16,6 @@ def encryption(directory: Directory) -> Finding:
     if directory.is_local:
         return Finding("ok", "the connection does not leave this machine")
     return Finding("warning", "passwords travel in clear text", "use ldaps:// or turn StartTLS on")
-
-
-def speed(search: Callable[[str], object], email: str) -> Finding:
-    """Whether *search* finds an address as fast as an index would; looks for one of nobody."""
-    started = time.monotonic()
-    search(filter_format("(%s=%s)", [email, "nobody@no-such-host.invalid"]))
-    elapsed = time.monotonic() - started
-    if elapsed <= SLOW_SECONDS:
-        return Finding("ok", f"a look-up takes {elapsed:.2f} s")
-    return Finding(
-        "warning",
-        f"a look-up takes {elapsed:.1f} s",
-        f"index the {email} attribute (olcDbIndex: {email} eq)",
-    )
 
 
 def visibility(entries: Sequence[Entry], directory: Directory) -> Iterator[Finding]:
