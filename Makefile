@@ -16,7 +16,7 @@ test: .venv/test.stamp .venv/ldap.stamp
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile
+	$(BIN)/python -m pytest --numprocesses=3 --dist=worksteal
 
 .venv/run.stamp: requirements.txt demo/requirements.txt | .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt -r demo/requirements.txt

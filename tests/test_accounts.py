@@ -120,28 +120,12 @@ def test_ids_of_any_kind(tmp_path: Path, key: str | int) -> None:
     assert accounts.has_password(changed, NEW_PASSWORD)
 
 
-@pytest.mark.parametrize("fault", ["missing file", "missing column", "locked"])
-def test_store_that_fails_says_so(portal: Portal, fault: str) -> None:
-    """A missing file, a wrong column or a locked table is one error, and makes no file."""
-    portal.add()
-    table = replace(portal.table, name="nadie") if fault == "missing column" else portal.table
-    accounts = SqlAccounts(table)
-    with closing(sqlite3.connect(portal.path, timeout=0)) as db:
-        if fault == "locked":
-            db.execute("BEGIN EXCLUSIVE")
-        if fault == "missing file":
-            portal.path.unlink()
-        with pytest.raises(AccountsUnavailable):
-            accounts.find_by_address(ADDRESS)
-    assert portal.path.exists() is (fault != "missing file")
-
-
-def test_file_with_an_odd_name(portal: Portal) -> None:
-    """What has a meaning in an address is a letter of a path."""
-    path = portal.path.with_name("mi portal#1&b.sqlite")
-    Portal(path).add()
-    accounts = SqlAccounts(replace(portal.table, url=f"sqlite:///{path}"))
-    assert len(accounts.find_by_address(ADDRESS)) == 1
+def test_missing_file_is_not_made(accounts: SqlAccounts, portal: Portal) -> None:
+    """Where the portal's file is gone nothing is found, and none is put in its place."""
+    portal.path.unlink()
+    with pytest.raises(AccountsUnavailable):
+        accounts.find_by_address(ADDRESS)
+    assert not portal.path.exists()
 
 
 def test_replaced_file_is_read_anew(accounts: SqlAccounts, portal: Portal) -> None:

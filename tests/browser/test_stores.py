@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
 from playwright.sync_api import BrowserContext, expect
 
 from tests.browser.conftest import Demo, Opener, ask_for_link, link_in_mail, mail_of, running_demo
@@ -23,8 +24,9 @@ CLEARED = {name: "" for name in ENVIRON if "_ACCOUNTS_" in name}
 LogIn = Callable[[str], bool]
 
 
+@pytest.mark.parametrize("store", ["postgresql", "mysql"], indirect=True)  # The demo is SQLite.
 def test_sql(store: Store, new_context: Opener, php: Ask, tmp_path: Path) -> None:
-    """PHP's password_verify() over the row of SQLite, PostgreSQL or MariaDB."""
+    """PHP's password_verify() over the row of PostgreSQL or MariaDB."""
     ana = store.add()
     reset_everything(
         new_context(),
