@@ -22,6 +22,7 @@ from ldap.dn import escape_dn_chars
 from tests.recipes import recipe
 from tests.servers import stop, wait_for
 from tests.servers.certificates import Authority
+from tests.servers.directory import DirectoryServer
 
 DOMAIN = "DC=caja,DC=example"
 PEOPLE = f"OU=Personas,{DOMAIN}"
@@ -58,8 +59,11 @@ tls cafile = {ca}
 """
 
 
-class Samba:
+class Samba(DirectoryServer):
     """One domain; ``add`` and ``set`` act as its administrator."""
+
+    people = PEOPLE
+    administrator = ("Administrator@caja.example", ADMIN_PASSWORD)
 
     def __init__(self, folder: Path, samba: str, tool: str, authority: Authority) -> None:
         # Processes that run at once need not agree on one.
@@ -125,63 +129,17 @@ class Samba:
         dn = attributes.pop("dn", f"CN={escape_dn_chars(login)},{PEOPLE}")
         return self.add(dn, **given | attributes)
 
-    def add(self, dn: str, **attributes: Any) -> str:
-        """A new entry; an attribute that is None is left out. Returns *dn*."""
-        wanted = [(k, _values(v)) for k, v in attributes.items() if v is not None]
-        with self._admin() as connection:
-            connection.add_s(dn, wanted)
-        return dn
-
-    def set(self, dn: str, **attributes: Any) -> None:
-        """Replace attributes."""
-        changes = [(ldap.MOD_REPLACE, name, _values(value)) for name, value in attributes.items()]
-        with self._admin() as connection:
-            connection.modify_s(dn, changes)
-
     def set_password(self, dn: str, password: str) -> None:
         """As the administrator would."""
         self.set(dn, unicodePwd=f'"{password}"'.encode("utf-16-le"))
 
-    def move(self, dn: str, rdn: str, to: str = PEOPLE) -> str:
-        """Rename an entry; returns the new DN."""
-        with self._admin() as connection:
-            connection.rename_s(dn, rdn, to)
-        return f"{rdn},{to}"
-
-    def delete(self, dn: str) -> None:
-        """Remove an entry."""
-        with self._admin() as connection:
-            connection.delete_s(dn)
-
-    def read(self, dn: str, attribute: str) -> list[bytes]:
-        """The values of an attribute."""
-        with self._admin() as connection:
-            found = connection.search_s(dn, ldap.SCOPE_BASE, attrlist=[attribute])
-        return list(found[0][1].get(attribute, []))
-
     def lets_in(self, login: str, password: str) -> bool:
         """Whether the person signs in with *password*."""
-        try:
-            self._as(f"{login}@caja.example", password).unbind_s()
-        except ldap.INVALID_CREDENTIALS:
-            return False
-        return True
+        return self._signs_in(f"{login}@caja.example", password)
 
     def clear(self) -> None:
         """Remove all that tests made."""
-        with self._admin() as connection:
-            found = connection.search_s(PEOPLE, ldap.SCOPE_SUBTREE, attrlist=["1.1"])
-            for dn in sorted((dn for dn, _ in found if dn), key=len, reverse=True):
-                if dn != PEOPLE:
-                    connection.delete_s(dn)
-
-    @contextmanager
-    def _admin(self) -> Iterator[Any]:
-        connection = self._as("Administrator@caja.example", ADMIN_PASSWORD)
-        try:
-            yield connection
-        finally:
-            connection.unbind_s()
+        self._remove_below(PEOPLE)
 
     def _as(self, name: str, password: str) -> Any:
         connection = ldap.initialize(self.url)
@@ -228,8 +186,3 @@ class Samba:
         if done.returncode:
             raise AssertionError(f"{words[0]} {words[1]}: {done.stdout}{done.stderr}")
         return done.stdout
-
-
-def _values(value: Any) -> list[bytes]:
-    values = value if isinstance(value, list) else [value]
-    return [one if isinstance(one, bytes) else str(one).encode() for one in values]

@@ -11,11 +11,11 @@ from typing import Any, Self
 
 import ldap
 from ldap.dn import escape_dn_chars
-from ldap.modlist import addModlist
 
 from tests.recipes import recipe
 from tests.servers import free_port, stop, wait_for
 from tests.servers.certificates import Authority
+from tests.servers.directory import DirectoryServer
 
 SUFFIX = "dc=caja,dc=example"
 PEOPLE = f"ou=personas,{SUFFIX}"
@@ -65,8 +65,11 @@ access to * by * none
 """
 
 
-class Slapd:
+class Slapd(DirectoryServer):
     """One server; ``add`` and ``set`` act as its administrator."""
+
+    people = PEOPLE
+    administrator = (_ADMIN, "admin")
 
     def __init__(self, folder: Path, program: str, authority: Authority) -> None:
         self.port, self.tls_port = free_port(), free_port()
@@ -108,12 +111,6 @@ class Slapd:
         """A connection to the port without TLS."""
         return socket.create_connection(("127.0.0.1", self.port), timeout=30)
 
-    def add(self, dn: str, **attributes: Any) -> str:
-        """A new entry; each attribute is a text or a list of them. Returns *dn*."""
-        with self._admin() as connection:
-            connection.add_s(dn, addModlist({k: _values(v) for k, v in attributes.items()}))
-        return dn
-
     def person(self, uid: str = "ana", **attributes: Any) -> str:
         """A person; returns the DN."""
         given = {
@@ -125,7 +122,7 @@ class Slapd:
         }
         dn = attributes.pop("dn", f"uid={escape_dn_chars(uid)},{PEOPLE}")
         wanted = {"uid": uid} | given | attributes
-        return self.add(dn, **{k: v for k, v in wanted.items() if v is not None})
+        return self.add(dn, **wanted)
 
     def policy(self, **attributes: str) -> str:
         """A password policy for ``pwdPolicySubentry``; returns the DN."""
@@ -134,57 +131,14 @@ class Slapd:
         given = {"cn": name, "sn": name, "pwdAttribute": "userPassword"}
         return self.add(f"cn={name},{POLICIES}", objectClass=classes, **given, **attributes)
 
-    def set(self, dn: str, **attributes: Any) -> None:
-        """Replace attributes; None removes one."""
-        changes = [
-            (ldap.MOD_REPLACE, name, None if value is None else _values(value))
-            for name, value in attributes.items()
-        ]
-        with self._admin() as connection:
-            connection.modify_s(dn, changes)
-
-    def move(self, dn: str, rdn: str, to: str = PEOPLE) -> str:
-        """Rename an entry; returns the new DN."""
-        with self._admin() as connection:
-            connection.rename_s(dn, rdn, to)
-        return f"{rdn},{to}"
-
-    def delete(self, dn: str) -> None:
-        """Remove an entry."""
-        with self._admin() as connection:
-            connection.delete_s(dn)
-
-    def read(self, dn: str, attribute: str) -> list[bytes]:
-        """The values of an attribute, operational ones included."""
-        with self._admin() as connection:
-            found = connection.search_s(dn, ldap.SCOPE_BASE, attrlist=[attribute])
-        return list(found[0][1].get(attribute, []))
-
     def lets_in(self, dn: str, password: str) -> bool:
         """Whether the person signs in with *password*."""
-        try:
-            self._as(dn, password).unbind_s()
-        except ldap.INVALID_CREDENTIALS:
-            return False
-        return True
+        return self._signs_in(dn, password)
 
     def clear(self) -> None:
         """Remove all people, groups and policies that tests made."""
-        with self._admin() as connection:
-            connection.set_option(ldap.OPT_SERVER_CONTROLS, [ldap.controls.ManageDSAITControl()])
-            for base in (PEOPLE, GROUPS, POLICIES):
-                found = connection.search_s(base, ldap.SCOPE_SUBTREE, attrlist=["1.1"])
-                for dn in sorted((dn for dn, _ in found), key=len, reverse=True):
-                    if dn not in (base, f"cn=default,{POLICIES}"):
-                        connection.delete_s(dn)
-
-    @contextmanager
-    def _admin(self) -> Iterator[Any]:
-        connection = self._as(_ADMIN, "admin")
-        try:
-            yield connection
-        finally:
-            connection.unbind_s()
+        for base in (PEOPLE, GROUPS, POLICIES):
+            self._remove_below(base, f"cn=default,{POLICIES}")
 
     def _as(self, dn: str, password: str) -> Any:
         connection = ldap.initialize(self.plain)
@@ -218,8 +172,3 @@ def _rules() -> str:
     narrow = manual.replace(writes, writes + writes.replace(SERVICE, NARROW))
     others = "".join(reads.replace(SERVICE, other) for other in (NARROW, READER))
     return narrow.replace(reads, reads + others)
-
-
-def _values(value: Any) -> list[bytes]:
-    values = value if isinstance(value, list) else [value]
-    return [one if isinstance(one, bytes) else str(one).encode() for one in values]
