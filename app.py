@@ -20,7 +20,7 @@ import config
 from config import Settings
 from reset import cli, faults, logs, texts
 from reset.accounts import AccountBackend
-from reset.accounts.source import open_accounts
+from reset.accounts.source import exclusions, open_accounts, upgrades_to
 from reset.bearer import Bearer
 from reset.captcha import Captcha
 from reset.db import Database
@@ -142,6 +142,8 @@ def _service(
         clock=clock,
         database=database,
         accounts=accounts,
+        exclusions=exclusions(settings.accounts_source),
+        upgrades_to=upgrades_to(settings.accounts_source),
         flow=flow,
         bearer=bearer,
         delivery=delivery,

@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 
 from reset.accounts import source
 from reset.accounts.source import Source
@@ -78,18 +78,41 @@ def load(environ: Mapping[str, str] | None = None, root: Path | None = None) -> 
     """
     environ = os.environ if environ is None else environ
     dotenv = (root or Path(__file__).parent) / ".env"
-    values: dict[str, str] = {}
-    if dotenv.exists() and not environ.get("FLASK_SKIP_DOTENV"):
-        values = {n: v or "" for n, v in dotenv_values(dotenv, interpolate=False).items()}
+    uses_file = dotenv.exists() and not environ.get("FLASK_SKIP_DOTENV")
+    values, faults = _of_file(dotenv) if uses_file else ({}, [])
     reader = Values({n: v for n, v in {**values, **environ}.items() if n.startswith(PREFIX)})
-    if values:
+    for fault in faults:
+        reader.fault_of_file(fault)
+    if uses_file:
         reader.refuse_readable_by_others(dotenv)
-    for name in (name for name, value in values.items() if "${" in value):
-        # Flask's command replaces it by a variable, gunicorn does not.
-        reader.fault(name.removeprefix(PREFIX), "must not contain ${ in .env; use a file")
     settings = _settings(reader, dotenv.parent)
     reader.raise_faults()
     return settings
+
+
+def _of_file(dotenv: Path) -> tuple[dict[str, str], list[str]]:
+    """The values in the file, and what is wrong with it: dotenv would leave out such a line."""
+    try:
+        with dotenv.open(encoding="utf-8") as file:
+            lines = list(parse_stream(file))
+    except (OSError, UnicodeError) as error:
+        return {}, [f".env cannot be read: {type(error).__name__}"]
+    values: dict[str, str] = {}
+    faults = []
+    for line in lines:
+        at = f".env, line {line.original.line}"
+        if line.error:
+            faults.append(f"{at} cannot be read: is a quote not closed")
+        if line.key in values:
+            faults.append(f"{at}: {line.key} stands there twice")
+        if line.key and line.key.upper().startswith(PREFIX) and not line.key.startswith(PREFIX):
+            faults.append(f"{at}: {line.key} must be in capitals")
+        if line.key and "${" in (line.value or ""):
+            # Flask's command replaces it by a variable, gunicorn does not.
+            faults.append(f"{at}: {line.key} must not contain ${{; put it into {line.key}_FILE")
+        if line.key:
+            values[line.key] = line.value or ""
+    return values, faults
 
 
 def _settings(read: Values, root: Path) -> Settings:

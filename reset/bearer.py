@@ -221,6 +221,8 @@ class Bearer:
         except AccountsUnavailable:
             with self._db.begin() as tx:
                 links.give_back(tx, link)
+                reason = "accounts unavailable"
+                audit.note(tx, link.request, "change_failed", now=now, reason=reason)
             raise
 
     def _change(self, opened: OpenLink, password: str) -> None:

@@ -28,7 +28,7 @@ def migrate() -> None:
     """Bring the service's database up to date, and see whether the accounts can be read."""
     with _told_when_down():
         version = service().database.migrate()
-    click.echo(f"the database is at version {version}")
+    click.echo(f"the service's own database is at version {version}")
     try:
         service().accounts.check()
     except AccountsUnavailable as error:
@@ -74,7 +74,11 @@ def check_accounts(address: str | None, as_json: bool) -> None:
     Changes nothing. Ends with status 1 if something keeps the service from working.
     """
     parts = service()
-    found = dry_run(parts.accounts, address) if address else findings(parts.accounts)
+    found = (
+        dry_run(parts.accounts, address)
+        if address
+        else findings(parts.accounts, parts.exclusions, parts.upgrades_to)
+    )
     shown = []
     for finding in found:
         shown.append(finding)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, cast
@@ -32,6 +32,8 @@ class Service:
     bearer: Bearer
     delivery: Delivery
     accounts: AccountBackend
+    exclusions: Sequence[str]
+    upgrades_to: str | None
     captcha: Captcha
     limits: Limits
     brand: Brand

@@ -47,6 +47,9 @@ class Values:
     def fault(self, name: str, sentence: str) -> None:
         self._faults.append(f"{PREFIX}{name}: {sentence}.")
 
+    def fault_of_file(self, sentence: str) -> None:
+        self._faults.append(f"{sentence}.")
+
     def raise_faults(self) -> None:
         if self._faults:
             raise ConfigurationError(self._faults)
@@ -201,7 +204,7 @@ class Values:
 
     def refuse_readable_by_others(self, path: Path) -> None:
         if stat.S_IMODE(path.stat().st_mode) & 0o007:
-            self._faults.append(f"{path.name} can be read by everybody: chmod 600 {path.name}.")
+            self.fault_of_file(f"{path.name} can be read by everybody: chmod 600 {path.name}")
 
     def _file(self, name: str, path: Path) -> str:
         try:

@@ -115,7 +115,8 @@ class Worker:
         except MailDeferred as error:
             self._defer(message, error.answer)
             return error if error.server_down else None
-        except AccountsUnavailable:
+        except AccountsUnavailable as error:
+            log.error("accounts unavailable", extra={"cause": str(error)})
             self._defer(message, "accounts unavailable")
         except StoreUnavailable:
             raise

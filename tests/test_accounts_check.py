@@ -45,21 +45,25 @@ def test_everything_in_the_way_is_counted(check: Check, portal: Portal, ana: int
     portal.add("beto", "ANA@example.com", activo=0)
     portal.add("celia", "celia at example.com")
     portal.add("dora", "", clave="rot13:xyz")
-    portal.add("eva", "eva@example.com", clave="5f4dcc3b5aa765d61d8327deb882cf99")
     portal.add("root", "root@example.com")
-    told = check(exclude=rules("usuario=root"))
+    portal.add("eva", "eva@example.com", clave="5f4dcc3b5aa765d61d8327deb882cf99")
+    portal.add("eva2", "eva@example.com")
+    told = check(exclude=rules("usuario=root; usuario=nadie"))
     for line in (
-        "accounts: 6, of which could get a link: 1",
+        "accounts: 7, of which could get a link: 2",
         "without an e-mail address: 1",
         "with an address that can never be mailed: 1",
-        "addresses of several accounts: 1",
+        "addresses of several accounts: 2",
         "addresses spelled in several ways, to which no mail goes: 1",
         "not active: 1",
-        "excluded by a rule: 1",
+        "excluded by usuario=root: 1",
+        "excluded by usuario=nadie: nobody",
         "without a password hash that could be followed: 1",
         "hashes of hex_md5, which is weak: 1",
+        "rehearsed and undone",
     ):
         assert line in told.output
+    assert "hashes of :" not in told.output
     for secret in ("example.com", "celia", "rot13", "5f4dcc"):
         assert secret not in told.output
 
@@ -83,6 +87,14 @@ def test_fault_is_told_with_a_remedy(
     assert told.exit_code == 1
     assert said in told.output
     assert "-> " in told.output.split(said)[1]
+
+
+def test_weak_hashes_that_will_be_upgraded_are_well(check: Check, portal: Portal) -> None:
+    """The remedy was taken: nothing is left to warn of."""
+    portal.add(clave="5f4dcc3b5aa765d61d8327deb882cf99")
+    told = check(scheme="bcrypt", upgrade=True)
+    assert "hashes of hex_md5, to become bcrypt: 1" in told.output
+    assert "warning" not in told.output
 
 
 def test_slow_look_up_is_told_with_a_remedy(

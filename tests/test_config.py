@@ -72,6 +72,12 @@ def test_good_settings_have_no_fault(tmp_path: Path) -> None:
         ("ACCOUNTS_URL", "mysql:///"),
         ("ACCOUNTS_EXCLUDE", "administrador"),
         ("ACCOUNTS_EXCLUDE", "usuario~("),
+        ("ACCOUNTS_EXCLUDE", "rol==administrador"),
+        ("ACCOUNTS_EXCLUDE", "rol='administrador'"),
+        ("ACCOUNTS_URL", "mysql://u:p@ss@localhost/portal"),
+        ("ACCOUNTS_URL", "mysql://u:p@ss/w#rd@localhost/portal"),
+        ("ACCOUNTS_URL", "postgresql://u:pa%ss@localhost/portal"),
+        ("ACCOUNTS_AFTER_CHANGE_SQL", ";"),
         ("ACCOUNTS_SET", "fallos"),
         ("ACCOUNTS_SET", "fallos=0; rol=1"),
         ("ACCOUNTS_SET", "fallos=fallos+1"),
@@ -233,7 +239,7 @@ def test_faulty_start_is_a_list_without_a_traceback(command: str) -> None:
 
 
 DIRECTORY = {
-    "ACCOUNTS_URL": "ldap://dc1.example ldaps://dc2.example",
+    "ACCOUNTS_URL": "LDAP://dc1.example ldaps://dc2.example",
     "ACCOUNTS_LDAP_BASE": "dc=example",
     "ACCOUNTS_LDAP_BIND_DN": "cn=restablecer,dc=example",
     "ACCOUNTS_LDAP_BIND_PASSWORD": "clave-de-servicio",
@@ -250,6 +256,59 @@ def test_directory_needs_no_table(tmp_path: Path) -> None:
     assert isinstance(found, Directory)
     assert (found.email, found.login, found.starttls) == ("mail", "uid", True)
     assert "clave-de-servicio" not in repr(found)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("RESET_ACCOUNTS_EXCLUDE='rol=ADM", "line 2 cannot be read"),
+        ("RESET_SECRET_KEYS=x", "line 2: RESET_SECRET_KEYS stands there twice"),
+        ("reset_accounts_exclude=rol=ADM", "line 2: reset_accounts_exclude must be in capitals"),
+        ("RESET_BRAND_NAME=a${HOME}", "line 2: RESET_BRAND_NAME must not contain ${"),
+    ],
+)
+def test_line_of_the_file_that_would_be_left_out_is_told(
+    tmp_path: Path, line: str, said: str
+) -> None:
+    """A rule that silently does not count would be worse than no start."""
+    file = tmp_path / ".env"
+    file.write_text(f"RESET_SECRET_KEYS={KEY}\n{line}\n")
+    file.chmod(0o600)
+    (fault,) = faults(tmp_path)
+    assert said in fault
+
+
+def test_file_in_another_encoding_is_told(tmp_path: Path) -> None:
+    """One line, no traceback, and nothing of what the file holds."""
+    file = tmp_path / ".env"
+    file.write_bytes("RESET_BRAND_NAME=Atención".encode("latin1"))
+    file.chmod(0o600)
+    assert faults(tmp_path) == [".env cannot be read: UnicodeDecodeError."]
+
+
+def test_directory_without_its_library_is_told(
+    make_app: Callable[..., Flask],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Only who has a directory needs python-ldap; who has, hears how to get it."""
+    environ = {f"RESET_{name}": value for name, value in DIRECTORY.items()}
+    found = config.load({**KEYS_ONLY, **environ}, tmp_path).accounts_source
+    for name in ("ldap", "reset.accounts.ldap.backend", "reset.accounts.ldap.active_directory"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(SystemExit):
+        make_app(accounts_source=found)
+    assert "pip install -r requirements-ldap.txt" in capsys.readouterr().err
+
+
+def test_own_select_needs_to_know_what_to_change(tmp_path: Path) -> None:
+    """By the name of the table, or by an UPDATE; comments in statements are no matter."""
+    select = {"ACCOUNTS_FIND_SQL": "-- everybody\nSELECT * FROM u", "ACCOUNTS_TABLE": ""}
+    (fault,) = faults(tmp_path, **select)
+    assert fault.startswith("RESET_ACCOUNTS_UPDATE_SQL: is missing")
+    update = "/* one */ UPDATE u SET c = :password WHERE i = :id AND c = :present"
+    assert faults(tmp_path, **select, ACCOUNTS_UPDATE_SQL=update) == []
 
 
 def test_administrators_of_active_directory_are_excluded(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ class Finding:
     """One thing that `flask reset accounts check` tells the operator.
 
     Attributes:
-        level: "ok", "warning" (the service works, but see the remedy) or "fault" (it does not).
+        level: "ok", "note" (not known), "warning" (it works, but see the remedy) or "fault".
         text: what was found, without any person's data.
         remedy: what to do about it; empty when all is well.
     """

@@ -72,6 +72,8 @@ def _rule(text: str) -> Rule:
     if match is None:
         raise ValueError(text.strip())
     rule = Rule(*match.groups())
+    if rule.operator != "~" and re.search(r"^=|^['\"]|['\"]$", rule.value):
+        raise ValueError(text.strip())  # Else it would be about a value that nobody has.
     if rule.operator == "~":
         try:
             re.compile(rule.value)

@@ -43,8 +43,8 @@ _ONLY_DIRECTORY = (
     *("ACCOUNTS_LDAP_EXCLUDE_GROUPS", "ACCOUNTS_LDAP_UNLOCK", "ACCOUNTS_LDAP_MUST_CHANGE"),
 )
 _ADDRESSES = (
-    "must be an address such as sqlite:////srv/portal.sqlite, postgresql://user@host/portal, "
-    "mysql://user@host/portal or ldaps://host"
+    "it must be an address such as sqlite:////srv/portal.sqlite, postgresql://user@host/portal, "
+    "mysql://user@host/portal or ldaps://host, in a password @ is written %40, % %25 and / %2F"
 )
 
 
@@ -98,6 +98,19 @@ def open_accounts(source: Source, clock: Callable[[], datetime]) -> AccountBacke
     if source.active_directory:
         return ActiveDirectory(source, clock)
     return LdapAccounts(source)
+
+
+def exclusions(source: Source) -> list[str]:
+    """The operator's own rules and groups, each as an account says by which it is excluded."""
+    if isinstance(source, OwnBackend):
+        return []
+    own = [str(rule) for rule in source.exclude if rule not in _AD_ADMINISTRATORS]
+    return own + (list(source.exclude_groups) if isinstance(source, Directory) else [])
+
+
+def upgrades_to(source: Source) -> str | None:
+    """The scheme that takes the place of weak ones at the next change; None for the row's own."""
+    return source.scheme if isinstance(source, Table) and source.upgrade else None
 
 
 def _own(source: OwnBackend) -> AccountBackend:
@@ -180,11 +193,12 @@ def _faults(source: Table | Directory) -> Iterator[tuple[str, str]]:
 def _table_faults(table: Table) -> Iterator[tuple[str, str]]:
     try:
         parse(table.url)
-    except ValueError:
-        yield "ACCOUNTS_URL", "is missing" if not table.url else _ADDRESSES
-    for name, value in (("ACCOUNTS_EMAIL", table.email), ("ACCOUNTS_PASSWORD", table.password)):
-        if not value:
-            yield name, "is missing"
+    except ValueError as error:
+        yield "ACCOUNTS_URL", f"{error}; {_ADDRESSES}" if table.url else "is missing"
+    if not table.email:
+        yield "ACCOUNTS_EMAIL", "is missing: the column with the e-mail address"
+    if not table.password:
+        yield "ACCOUNTS_PASSWORD", "is missing: the column with the hash of the password"
     if not table.table and not table.find_sql:
         yield "ACCOUNTS_TABLE", "is missing (or RESET_ACCOUNTS_FIND_SQL)"
     elif not table.table and not table.update_sql:

@@ -12,10 +12,10 @@ from reset.address import normalise
 from reset.errors import AccountChanged, AccountsUnavailable, InvalidAddress, PasswordRefused
 
 SLOW_SECONDS = 0.5
+_SEE = "see docs/portals.md, What accounts check says"
 _NOBODY = "nobody@absent.invalid"
 _OBSTACLES = {
     "account_inactive": "not active",
-    "account_excluded": "excluded by a rule",
     "account_ambiguous": "found more than once, with differences",
     "hash_unknown": "without a password hash that could be followed",
 }
@@ -36,6 +36,7 @@ class Survey:
     shared: int = 0
     spelled_differently: int = 0
     obstacles: Counter[str] = field(default_factory=Counter)
+    exclusions: Counter[str] = field(default_factory=Counter)
     schemes: Counter[str] = field(default_factory=Counter)
     sample: str | None = None
 
@@ -50,6 +51,7 @@ def survey(accounts: Iterable[Account]) -> Survey:
         counted.schemes[account.scheme] += 1
         if account.obstacle:
             counted.obstacles[account.obstacle] += 1
+            counted.exclusions[account.reason] += 1
         try:
             address = normalise(account.address)
         except InvalidAddress:
@@ -68,8 +70,14 @@ def survey(accounts: Iterable[Account]) -> Survey:
     return counted
 
 
-def findings(backend: AccountBackend) -> Iterator[Finding]:
-    """Everything to tell about *backend*; stops at what makes the rest pointless."""
+def findings(
+    backend: AccountBackend, exclusions: Iterable[str] = (), upgrades_to: str | None = None
+) -> Iterator[Finding]:
+    """Everything to tell about *backend*; stops at what makes the rest pointless.
+
+    *exclusions* are the rules that should exclude somebody, *upgrades_to* is the scheme that weak
+    hashes give way to.
+    """
     try:
         backend.check()
         yield Finding("ok", "the accounts can be read")
@@ -77,6 +85,8 @@ def findings(backend: AccountBackend) -> Iterator[Finding]:
         yield _speed(backend)
         counted = survey(backend.all())
         yield from _counts(counted)
+        yield from (_exclusion(rule, counted.exclusions[rule]) for rule in exclusions)
+        yield from _schemes(counted, upgrades_to)
         if counted.sample is not None:
             usable, *_ = eligible(backend.find_by_address(counted.sample))
             yield from (_rehearsal(backend, account) for account in usable[:1])
@@ -87,6 +97,7 @@ def findings(backend: AccountBackend) -> Iterator[Finding]:
 def dry_run(backend: AccountBackend, address: str) -> Iterator[Finding]:
     """What a request for *address*, as typed, would come to; nothing is sent or changed."""
     try:
+        backend.check()
         usable, event, reason = eligible(backend.find_by_address(normalise(address)))
         if not usable:
             words = event.replace("_", " ") + (f" ({reason})" if reason else "")
@@ -101,15 +112,14 @@ def dry_run(backend: AccountBackend, address: str) -> Iterator[Finding]:
 
 
 def _unreadable(error: AccountsUnavailable) -> Finding:
-    return Finding("fault", f"the accounts cannot be read: {error}", "see docs/portals.md")
+    return Finding("fault", f"the accounts cannot be read: {error}", _SEE)
 
 
 def _rehearsal(backend: AccountBackend, account: Account) -> Finding:
     try:
         return backend.rehearse(account)
     except AccountsUnavailable as error:
-        remedy = "give the service's account the rights of docs/portals.md"
-        return Finding("fault", f"a password cannot be changed: {error}", remedy)
+        return Finding("fault", f"a password cannot be changed: {error}", _SEE)
     except PasswordRefused:
         text = "the portal's own rule (a trigger or check) refused a random password"
         return Finding("warning", text, "see that it lets the service change passwords")
@@ -145,16 +155,28 @@ def _counts(counted: Survey) -> Iterator[Finding]:
         text += str(counted.spelled_differently)
         yield Finding("warning", text, "spell each alike in the portal")
     for obstacle, count in sorted(counted.obstacles.items()):
+        if obstacle == "account_excluded":
+            continue  # Told rule by rule.
         level = "warning" if obstacle in _REMEDIES else "ok"
         words = _OBSTACLES.get(obstacle, obstacle.replace("_", " "))
         yield Finding(level, f"{words}: {count}", _REMEDIES.get(obstacle, ""))
+
+
+def _exclusion(rule: str, count: int) -> Finding:
+    if count:
+        return Finding("ok", f"excluded by {rule}: {count}")
+    remedy = "check name and value, and that both may be read; rules are separated by ;"
+    return Finding("warning", f"excluded by {rule}: nobody who is not out already", remedy)
+
+
+def _schemes(counted: Survey, upgrades_to: str | None) -> Iterator[Finding]:
     for scheme, count in sorted(counted.schemes.items()):
-        if scheme:
-            yield _scheme(scheme, count)
-
-
-def _scheme(scheme: str, count: int) -> Finding:
-    if scheme in hashes.SCHEMES and hashes.is_weak(scheme):
-        remedy = "set RESET_ACCOUNTS_HASH and RESET_ACCOUNTS_HASH_UPGRADE, if the portal reads it"
-        return Finding("warning", f"hashes of {scheme}, which is weak: {count}", remedy)
-    return Finding("ok", f"hashes of {scheme}: {count}")
+        if not scheme:
+            continue
+        if scheme not in hashes.SCHEMES or not hashes.is_weak(scheme):
+            yield Finding("ok", f"hashes of {scheme}: {count}")
+        elif upgrades_to:
+            yield Finding("ok", f"hashes of {scheme}, to become {upgrades_to}: {count}")
+        else:
+            remedy = "if the portal reads a better one, set RESET_ACCOUNTS_HASH and _HASH_UPGRADE"
+            yield Finding("warning", f"hashes of {scheme}, which is weak: {count}", remedy)

@@ -341,6 +341,32 @@ def test_statement_after_the_change_belongs_to_it(store: Store) -> None:
     assert store.run("SELECT * FROM bitacora") == [(ana, "ana.perez", "cambio; con 'comillas'")]
 
 
+@pytest.mark.parametrize("store", ["mysql"], indirect=True)
+def test_hash_that_is_too_long_is_never_cut(store: Store) -> None:
+    """Not even where nothing can be undone, in a server that is not strict by itself."""
+    store.run("ALTER TABLE usuarios ENGINE=MyISAM, MODIFY clave VARCHAR(40)")
+    ana = store.add(clave="5f4dcc3b5aa765d61d8327deb882cf99")
+    accounts = store.accounts(replace(store.table, scheme="bcrypt", upgrade=True))
+    (account,) = accounts.find_by_address(ADDRESS)
+    with pytest.raises(AccountsUnavailable):
+        accounts.set_password(account, NEW_PASSWORD)
+    assert store.row(ana).clave == "5f4dcc3b5aa765d61d8327deb882cf99"
+
+
+@pytest.mark.parametrize("store", ["mysql"], indirect=True)
+def test_rehearsal_that_was_not_undone_is_a_fault(store: Store) -> None:
+    """A procedure of the portal that ends the transaction: somebody has to know at once."""
+    store.add()
+    store.run(
+        "CREATE PROCEDURE cambiar(i BIGINT, nueva VARCHAR(120), antes VARCHAR(120)) BEGIN"
+        " UPDATE usuarios SET clave = nueva WHERE id = i AND clave = antes; COMMIT; END"
+    )
+    call = "CALL cambiar(:id, :password, :present)"
+    table = replace(store.table, url=store.admin_url, update_sql=call, assignments="")
+    (account,) = store.accounts(table).find_by_address(ADDRESS)
+    assert store.accounts(table).rehearse(account).level == "fault"
+
+
 def test_rehearsal_changes_nothing(store: Store) -> None:
     """All is tried, the statement after the change too, and undone."""
     ana = store.add()

@@ -19,7 +19,8 @@ from reset.address import spellings
 from reset.errors import AccountChanged, AccountsUnavailable, PasswordRefused
 
 _MEMBERS = ("member", "uniqueMember", "memberUid")
-_NEVER_EMPTY = {"groupofnames", "groupofuniquenames"}  # Source: RFC 4519, 3.5 and 3.6.
+# Of Active Directory the persons are asked. Others hold a member at least (RFC 4519, 3.5 and 3.6).
+_MAY_BE_EMPTY = {"group", "posixgroup"}
 log = logging.getLogger(__name__)
 
 
@@ -92,8 +93,8 @@ class LdapAccounts(Reader):
             ]
 
     def rehearse(self, account: Account) -> Finding:
-        text = "a change was not rehearsed: a directory cannot undo one; reset a trial account once"
-        return Finding("ok", text)
+        text = "whether passwords may be written was not tried: a directory cannot undo a change"
+        return Finding("note", text, "reset the password of a trial account once")
 
     def _store(self, session: Session, entry: Entry, password: str) -> None:
         attribute = self._directory.password
@@ -160,5 +161,5 @@ def _check_group(session: Session, group: str) -> None:
     if seen is None:
         raise AccountsUnavailable(f"the group {group} does not exist, or may not be seen")
     classes = {name.lower() for name in seen.texts("objectClass")}
-    if classes & _NEVER_EMPTY and not any(map(seen.raw, _MEMBERS)):
-        raise AccountsUnavailable(f"the members of the group {group} may not be seen")
+    if not classes & _MAY_BE_EMPTY and not any(map(seen.raw, _MEMBERS)):
+        raise AccountsUnavailable(f"{group} is no group, or its members may not be seen")

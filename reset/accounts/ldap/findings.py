@@ -36,5 +36,6 @@ def precision(exact: Sequence[bool]) -> Iterator[Finding]:
         yield Finding(
             "warning",
             "any change of an entry voids its links: no time of the last password is seen",
-            "let the service account read pwdChangedTime (of OpenLDAP's ppolicy) or pwdLastSet",
+            "let the service account read pwdChangedTime (it comes with OpenLDAP's ppolicy and the"
+            " first change after it was loaded) or pwdLastSet",
         )

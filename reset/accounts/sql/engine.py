@@ -41,6 +41,8 @@ def parse(url: str) -> sa.URL:
     driver = _DRIVERS.get(parsed.drivername.partition("+")[0])
     if driver is None or parsed.database in (None, "", ":memory:"):
         raise ValueError("not a database that we know")
+    if driver != "sqlite" and re.search(r"@.*@|%(?![0-9A-Fa-f]{2})", url):
+        raise ValueError("a sign in the password that has to be escaped")
     return parsed.set(drivername=driver)
 
 
@@ -128,7 +130,10 @@ def _mysql(url: sa.URL) -> sa.Engine:
             "connect_timeout": TIMEOUT_SECONDS,
             "read_timeout": TIMEOUT_SECONDS,
             "write_timeout": TIMEOUT_SECONDS,
-            "init_command": "SET SESSION " + ", ".join(f"{w}={_SERVER_SECONDS}" for w in waits),
+            "init_command": "SET SESSION "
+            + ", ".join(f"{wait}={_SERVER_SECONDS}" for wait in waits)
+            # Else a hash that is too long for its column is cut, and MyISAM could not undo that.
+            + ", sql_mode=CONCAT(@@sql_mode, ',STRICT_ALL_TABLES')",
         },
     )
 
