@@ -85,8 +85,12 @@ class Bearer:
         with self._claimed(opened.link, origin=origin, now=now):
             try:
                 self._change(opened, password)
-            except ChangeUncertain:
-                if not self._took(opened, password):
+            except ChangeUncertain as lost:
+                try:
+                    took = self._took(opened, password)
+                except AccountsUnavailable:
+                    raise lost from None  # Still nobody knows: the claim must stay.
+                if not took:
                     raise
         self._finish(opened.link, opened.account, origin, now=now)
 
@@ -135,7 +139,11 @@ class Bearer:
         with self._db.read() as tx:
             lapsed = links.with_lapsed_claim(tx, now=now)
         for link in lapsed:
-            self._settle(link, now=now)
+            try:
+                self._settle(link, now=now)
+            except AccountsUnavailable as error:
+                # Of one account perhaps; the others need not wait.
+                log.error("claim not settled", extra={"request": link.request, "cause": str(error)})
 
     def _usable(self, token: str, *, now: datetime) -> OpenLink:
         link, made_at = self._genuine(token)
@@ -230,6 +238,10 @@ class Bearer:
         account = self._accounts.get(opened.account.id)
         if account is None or account.obstacle or account.identity != opened.account.identity:
             raise AccountChanged
+        with self._db.read() as tx:
+            link = links.get(tx, opened.link.id)
+        if link is None or link.state != "claimed":
+            raise LinkBusy  # This process stood still for so long that the claim was settled.
         self._accounts.set_password(opened.account, password)
 
     def _took(self, opened: OpenLink, password: str) -> bool:
@@ -241,10 +253,11 @@ class Bearer:
         account = self._accounts.get(opened.account.id)
         if account is not None and account.credential == opened.account.credential:
             return False
-        # Where only a sign-in could tell whose password it is, a change at this moment is ours.
-        if account is None or self._accounts.has_password(account, password) is False:
+        present = None if account is None else self._accounts.has_password(account, password)
+        if account is None or present is False:
             raise AccountChanged
-        return True
+        # Where only a sign-in could tell whose password it is, the worker finishes later.
+        return present is True
 
     def _settle(self, link: Link, *, now: datetime) -> None:
         """End a claim that nobody came back for by what the portal's store says now."""
@@ -270,7 +283,7 @@ class Bearer:
         """Note a changed password and queue the confirmation, in one transaction."""
         try:
             with self._db.begin() as tx:
-                if not links.use(tx, link, now=now):
+                if not links.use(tx, link, now=now) and not links.is_closed(tx, link):
                     return
                 details = {"login": account.login, "origin": origin}
                 audit.note(tx, link.request, "password_changed", now=now, **details)

@@ -75,8 +75,12 @@ def note_opened(tx: Transaction, link: Link, *, now: datetime) -> bool:
 
 
 def claim(tx: Transaction, link: Link, *, until: datetime, origin: str) -> bool:
-    """Take an open link for one attempt to set a password; False if somebody else has it."""
-    return _changed(
+    """Take an open link for one attempt to set a password; False if somebody else has it.
+
+    One attempt for each account: a directory cannot compare before it sets. The transaction of a
+    writer is alone on SQLite, so that what is seen here holds.
+    """
+    return not is_claimed(tx, link.account) and _changed(
         tx,
         "UPDATE links SET state = 'claimed', claimed_until = :until, origin = :origin"
         " WHERE id = :id AND state = 'open'",
@@ -115,6 +119,12 @@ def close(tx: Transaction, link: Link) -> bool:
     return _changed(
         tx, "UPDATE links SET state = 'closed' WHERE id = :id AND state = 'claimed'", id=link.id
     )
+
+
+def is_closed(tx: Transaction, link: Link) -> bool:
+    """Whether a link was closed, by "no fui yo" for one."""
+    now = get(tx, link.id)
+    return now is not None and now.state == "closed"
 
 
 def used_since(tx: Transaction, account: str, request: str) -> bool:

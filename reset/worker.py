@@ -28,6 +28,7 @@ BEAT_SECONDS = 0.25
 BATCH = 20
 HOUSEKEEPING_SECONDS = 10
 PURGE_EVERY = timedelta(hours=1)
+_ACCOUNTS_DOWN = "accounts unavailable"
 log = logging.getLogger(__name__)
 
 
@@ -51,6 +52,7 @@ class Worker:
         self._clock = clock
         self._waiting: deque[Message] = deque()
         self._taken: deque[Message] = deque()
+        self._accounts_down = False
         self._last_mail = monotonic()
         self._next_housekeeping = monotonic()
         self._next_purge = clock()
@@ -79,12 +81,16 @@ class Worker:
         if not self._waiting:
             self._waiting.extend(self._delivery.claim(limit=BATCH, now=self._clock()))
         claimed = len(self._waiting)
+        self._accounts_down = False
         outage: MailDeferred | None = None
         while self._waiting:
             message = self._waiting[0]
             if outage is not None:
                 # One attempt has shown that the server is down; the others need not knock, too.
                 self._delivery.note_deferred(message, outage.answer, now=self._clock())
+            elif self._accounts_down and message.kind == "reset_link":
+                # Each look-up would wait for a time-out, and confirmations behind them.
+                self._delivery.note_deferred(message, _ACCOUNTS_DOWN, now=self._clock())
             else:
                 outage = self._deliver(message)
             self._waiting.popleft()
@@ -117,7 +123,8 @@ class Worker:
             return error if error.server_down else None
         except AccountsUnavailable as error:
             log.error("accounts unavailable", extra={"cause": str(error)})
-            self._defer(message, "accounts unavailable")
+            self._accounts_down = True
+            self._defer(message, _ACCOUNTS_DOWN)
         except StoreUnavailable:
             raise
         except Exception as error:

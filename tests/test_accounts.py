@@ -164,6 +164,13 @@ def test_demo_portal_reads_what_we_write() -> None:
         assert portal_code.check(NEW_PASSWORD, hashes.renew(NEW_PASSWORD, sample))
 
 
+def test_text_commands_no_terminal(accounts: SqlAccounts, portal: Portal) -> None:
+    """A login is printed for the operator; what cannot be seen is left out."""
+    portal.add("\x1b]0;x\x07\x1b[2Jana\u202e")
+    (account,) = accounts.find_by_address(ADDRESS)
+    assert account.login == "]0;x[2Jana"
+
+
 @pytest.mark.parametrize(
     ("rule", "value", "applies"),
     [
@@ -180,6 +187,9 @@ def test_demo_portal_reads_what_we_write() -> None:
         ("login~^svc_", "SVC_respaldo", True),
         ("login~^svc_", "ana_svc_", False),
         ("login ~ admin|root", "superADMIN", True),
+        ("deleted=1", 1.0, True),
+        ("rol=jose\u0301", "JOSÉ", True),
+        ("rol=admin", "ad\u200bmin\x00", True),
     ],
 )
 def test_rules_compare_what_a_store_gives(rule: str, value: object, applies: bool) -> None:

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from reset.accounts.memory import MemoryAccounts
 from reset.accounts.source import OwnBackend
 from reset.errors import ConfigurationError
 from reset.values import Values
-from tests.conftest import ENVIRON, KEY
+from tests.conftest import ENVIRON, KEY, Portal
 
 ROOT = Path(config.__file__).parent
 KEYS_ONLY = {name: value for name, value in ENVIRON.items() if "_ACCOUNTS_" not in name}
@@ -73,6 +74,8 @@ def test_good_settings_have_no_fault(tmp_path: Path) -> None:
         ("ACCOUNTS_EXCLUDE", "administrador"),
         ("ACCOUNTS_EXCLUDE", "usuario~("),
         ("ACCOUNTS_EXCLUDE", "rol==administrador"),
+        ("ACCOUNTS_EXCLUDE", "rol=~^admin"),
+        ("ACCOUNTS_EXCLUDE", "rol~x{99999999999}"),
         ("ACCOUNTS_EXCLUDE", "rol='administrador'"),
         ("ACCOUNTS_URL", "mysql://u:p@ss@localhost/portal"),
         ("ACCOUNTS_URL", "mysql://u:p@ss/w#rd@localhost/portal"),
@@ -332,6 +335,8 @@ def test_administrators_of_active_directory_are_excluded(tmp_path: Path) -> None
         ("ACCOUNTS_LDAP_CA", "/nowhere/ca.pem"),
         ("ACCOUNTS_LDAP_CHANGE", "somehow"),
         ("ACCOUNTS_URL", "ldaps://dc1.example http://dc2.example"),
+        ("ACCOUNTS_URL", "ldaps://[::1"),
+        ("ACCOUNTS_URL", "ldaps://admin:clave@dc1.example"),
         ("ACCOUNTS_SET", "fallos=0"),
         ("ACCOUNTS_AFTER_CHANGE_SQL", "DELETE FROM sesiones WHERE u = :id"),
     ],
@@ -357,7 +362,17 @@ def test_own_class_is_a_source_of_accounts(make_app: Callable[..., Flask]) -> No
     assert isinstance(app.extensions["reset"].accounts, MemoryAccounts)
 
 
-@pytest.mark.parametrize("path", ["Cuentas", "nowhere.Cuentas", "reset.accounts.Nobody"])
+@pytest.mark.parametrize("url", ["mysql://u@h/d?read_timeout=abc", "postgresql://u@h/d?plugin=foo"])
+def test_option_of_the_url_that_is_not_known_is_told(
+    make_app: Callable[..., Flask], capsys: pytest.CaptureFixture[str], portal: Portal, url: str
+) -> None:
+    """One line, no traceback."""
+    with pytest.raises(SystemExit):
+        make_app(accounts_source=replace(portal.table, url=url))
+    assert "RESET_ACCOUNTS_URL: cannot be used" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("path", ["..", "Cuentas", "nowhere.Cuentas", "reset.accounts.Nobody"])
 def test_own_class_that_is_not_there_is_told(
     make_app: Callable[..., Flask], capsys: pytest.CaptureFixture[str], path: str
 ) -> None:

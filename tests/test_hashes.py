@@ -19,8 +19,8 @@ from werkzeug.security import check_password_hash
 from reset import texts
 from reset.accounts import hashes
 from reset.accounts.schemes import Scheme
-from reset.errors import PasswordRefused
-from tests.conftest import NEW_PASSWORD, OLD_PASSWORD, READERS, Ask, program
+from reset.errors import AccountsUnavailable, PasswordRefused
+from tests.conftest import NEW_PASSWORD, OLD_PASSWORD, READERS, Ask, hash_bcrypt, program
 from tests.readers.slapd import directory
 
 PLAIN = [NEW_PASSWORD, "Mesa Verde Lluvia 42", "ñÑáÜ-Lluvia-42", "Lluvia🙂Verde-42", "&42<Mesa>;#"]
@@ -425,6 +425,48 @@ def test_two_hash_at_a_time(
     assert full
     assert hashes._slots.acquire(blocking=False)
     hashes._slots.release()
+
+
+def test_nobody_waits_for_ever_to_hash(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where others take too long the accounts are "not available now", and the link stays good."""
+    monkeypatch.setattr(hashes, "_WAIT_SECONDS", 0)
+    for _ in range(2):
+        assert hashes._slots.acquire(blocking=False)
+    try:
+        with pytest.raises(AccountsUnavailable):
+            hashes.verify(OLD_PASSWORD, hash_bcrypt(OLD_PASSWORD))
+    finally:
+        hashes._slots.release(2)
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        "$2y$17$" + "a" * 53,
+        "$2y$31$" + "a" * 53,
+        "{CRYPT}$2y$31$" + "a" * 53,
+        "$wp$2y$31$" + "a" * 53,
+        "bcrypt$$2b$31$" + "a" * 53,
+        "bcrypt_sha256$$2b$20$" + "a" * 21 + "." + "a" * 30 + ".",
+        "$argon2id$v=19$m=4194304,t=3,p=4$c2FsdHNhbHRzYWx0c2FsdA$" + "A" * 43,
+        "$argon2id$v=19$m=65536,t=1000000,p=4$c2FsdHNhbHRzYWx0c2FsdA$" + "A" * 43,
+        "$argon2id$v=19$m=99999999999,t=1,p=1$c2FsdHNhbHRzYWx0c2FsdA$" + "A" * 43,
+        "scrypt:1073741824:8:1$salt$" + "0" * 128,
+        "scrypt:32768:8:1000000$salt$" + "0" * 128,
+        "pbkdf2:sha256:1000000000$salt$" + "0" * 64,
+        "pbkdf2:sha256:99999999999999999999$salt$" + "0" * 64,
+        "pbkdf2_sha256$1000000000$salt$" + "A" * 43 + "=",
+        "scrypt$1073741824$salt$8$1$" + "A" * 86 + "==",
+        "$6$rounds=999999999$salt$" + "a" * 86,
+        "$P$R" + "a" * 30,
+        "$scrypt$ln=30,r=8,p=1$c2FsdA$" + "A" * 43,
+        "$scrypt$ln=15,r=8,p=1000000$c2FsdA$" + "A" * 43,
+    ],
+)
+def test_cost_beyond_our_means_is_no_hash_for_us(stored: str) -> None:
+    """One such row would keep everybody else waiting, or take all memory."""
+    assert hashes.scheme_of(stored) is None
+    assert not hashes.verify(OLD_PASSWORD, stored)
 
 
 def test_manual_names_every_scheme() -> None:

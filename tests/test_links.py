@@ -351,6 +351,17 @@ def test_link_is_claimed_by_one(visitor: Visitor, clock: Clock, ana: int) -> Non
     assert claims == [True, False]
 
 
+def test_one_attempt_at_a_time_for_an_account(visitor: Visitor, clock: Clock, ana: int) -> None:
+    """Two links of one account, used at once: a directory could not tell which came first."""
+    for _ in range(2):
+        clock.advance(seconds=1)
+        visitor.link()
+    with visitor.parts.database.begin() as tx:
+        found = links.open_since(tx, str(ana), since=START)
+        claims = [links.claim(tx, link, until=clock() + CLAIM, origin="") for link in found]
+    assert claims == [True, False]
+
+
 def test_store_that_is_down_keeps_the_link(visitor: Visitor, portal: Portal, ana: int) -> None:
     """The page says that it could not be done now; later the same link works."""
     link = visitor.link()
@@ -367,6 +378,17 @@ class Unreliable(SqlAccounts):
         self.before: list[Callable[[], object]] = []
         self.failure: BaseException | None = failure
         self.changes = True
+        self.gone = False  # Set by a test, or by the failure where ``goes`` says so.
+        self.goes = False
+        self.can_tell = True
+
+    def get(self, account_id: str) -> Account | None:
+        if self.gone:
+            raise AccountsUnavailable
+        return super().get(account_id)
+
+    def has_password(self, account: Account, password: str) -> bool | None:
+        return super().has_password(account, password) if self.can_tell else None
 
     def set_password(self, account: Account, new_password: str) -> None:
         for act in self.before:
@@ -374,6 +396,7 @@ class Unreliable(SqlAccounts):
         if self.changes:
             super().set_password(account, new_password)
         if self.failure is not None:
+            self.gone = self.goes
             raise self.failure
 
 
@@ -433,6 +456,105 @@ def test_change_that_may_still_come_true_keeps_the_link_waiting(
     clock.advance(seconds=CLAIM.total_seconds() + 1)
     visitor.run_worker()
     assert visitor.client.get(link).status_code == 200
+
+
+def test_change_is_confirmed_although_the_store_was_gone(
+    unreliable: MakeUnreliable, portal: Portal, clock: Clock, ana: int
+) -> None:
+    """Changed, answer lost, and nobody to ask: the link waits, and the worker finds out."""
+    visitor, accounts = unreliable(ChangeUncertain())
+    accounts.goes = True
+    link = visitor.link()
+    assert visitor.set_password(link).status_code == 503
+    accounts.gone = False
+    clock.advance(seconds=CLAIM.total_seconds() + 1)
+    visitor.run_worker()
+    visitor.run_worker()
+    assert portal.lets_in(ana, NEW_PASSWORD)
+    assert [mail.subject for mail in visitor.mails()][1:] == ["Su contraseña fue actualizada"]
+    assert visitor.client.get(link).status_code == 410
+
+
+def test_store_that_cannot_tell_confirms_later(
+    unreliable: MakeUnreliable, clock: Clock, ana: int
+) -> None:
+    """Where only a sign-in would tell whose password it is, no page says "actualizada"."""
+    visitor, accounts = unreliable(ChangeUncertain())
+    accounts.can_tell = False
+    assert visitor.set_password(visitor.link()).status_code == 503
+    clock.advance(seconds=CLAIM.total_seconds() + 1)
+    visitor.run_worker()
+    visitor.run_worker()
+    assert len(visitor.mails()) == 2
+
+
+def test_one_claim_that_cannot_be_settled_holds_nobody_up(
+    unreliable: MakeUnreliable,
+    portal: Portal,
+    clock: Clock,
+    ana: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The store does not answer about Ana; Beto gets his link back."""
+    portal.add("beto", "beto@example.com")
+    visitor, accounts = unreliable(KeyboardInterrupt())
+    accounts.changes = False
+    links_of_both = [visitor.link(), visitor.link("beto@example.com")]
+    for link in links_of_both:
+        with pytest.raises(KeyboardInterrupt):
+            visitor.set_password(link)
+    clock.advance(seconds=CLAIM.total_seconds() + 1)
+
+    def get(account_id: str) -> Account | None:
+        if account_id == str(ana):
+            raise AccountsUnavailable
+        return SqlAccounts.get(accounts, account_id)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(accounts, "get", get)
+        visitor.run_worker()
+    assert [visitor.client.get(link).status_code for link in links_of_both] == [503, 200]
+
+
+def test_change_that_comes_late_is_confirmed_all_the_same(
+    unreliable: MakeUnreliable, portal: Portal, clock: Clock, ana: int
+) -> None:
+    """The process stood still, the link was given back and denied, and then it wrote."""
+    visitor, accounts = unreliable(KeyboardInterrupt())
+    accounts.failure = None
+    link = visitor.link()
+    deny = links_in(visitor.mails()[0], "no-fui-yo")[0].rpartition("/")[2]
+    other = visitor.app.test_client()
+    accounts.before = [
+        lambda: clock.advance(seconds=CLAIM.total_seconds() + 1),
+        visitor.run_worker,
+        lambda: other.post("/no-fui-yo", data={"token": deny}),
+    ]
+    assert visitor.set_password(link).status_code == 303
+    visitor.run_worker()
+    assert portal.lets_in(ana, NEW_PASSWORD)
+    assert [mail.subject for mail in visitor.mails()][1:] == ["Su contraseña fue actualizada"]
+
+
+def test_claim_that_ran_out_writes_nothing(
+    unreliable: MakeUnreliable, portal: Portal, clock: Clock, ana: int
+) -> None:
+    """A process that stood still looks once more whether the link is still its own."""
+    visitor, accounts = unreliable(KeyboardInterrupt())
+    accounts.failure = None
+    link = visitor.link()
+    read, seen = SqlAccounts.get, []
+
+    def slow(account_id: str) -> Account | None:
+        seen.append(account_id)
+        if len(seen) == 2:
+            clock.advance(seconds=CLAIM.total_seconds() + 1)
+            visitor.run_worker()
+        return read(accounts, account_id)
+
+    accounts.get = slow  # type: ignore[method-assign]
+    assert visitor.set_password(link).status_code == 503
+    assert portal.lets_in(ana, OLD_PASSWORD)
 
 
 def test_store_that_is_down_leaves_the_link_as_it_was(unreliable: MakeUnreliable, ana: int) -> None:
@@ -644,9 +766,10 @@ def test_crashed_link_and_used_link_confirm_once(
     with pytest.raises(KeyboardInterrupt):
         visitor.set_password(crashed)
     accounts.failure, accounts.changes = None, True
-    clock.advance(seconds=1)
-    assert visitor.set_password(used).status_code == 303
+    assert visitor.set_password(used).status_code == 503
     clock.advance(seconds=CLAIM.total_seconds() + 1)
+    visitor.run_worker()
+    assert visitor.set_password(used).status_code == 303
     visitor.run_worker()
     visitor.run_worker()
     assert [mail.subject for mail in visitor.mails()][2:] == ["Su contraseña fue actualizada"]

@@ -11,7 +11,8 @@ import pytest
 from flask import Flask
 
 from config import Settings
-from reset.errors import MailDeferred, MailRefused, StoreUnavailable
+from reset.accounts import Account
+from reset.errors import AccountsUnavailable, MailDeferred, MailRefused, StoreUnavailable
 from reset.mail.outbox import LEASE, Retry
 from tests.conftest import ADDRESS, Clock, Portal, Visitor, links_in
 
@@ -141,6 +142,26 @@ def test_accounts_that_are_down_delay_the_mail(
     clock.advance(minutes=2)
     visitor.run_worker()
     assert len(visitor.mails()) == 1
+
+
+def test_accounts_that_are_down_are_asked_once_in_a_batch(
+    visitor: Visitor, portal: Portal, ana: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each look-up may wait for a time-out; a confirmation behind them needs none and leaves."""
+    link = visitor.link()
+    for _ in range(3):
+        visitor.ask()
+    visitor.set_password(link)
+    asked = []
+
+    def find(address: str) -> list[Account]:
+        asked.append(address)
+        raise AccountsUnavailable
+
+    monkeypatch.setattr(visitor.parts.accounts, "find_by_address", find)
+    visitor.run_worker()
+    assert len(asked) == 1
+    assert [mail.subject for mail in visitor.mails()][1:] == ["Su contraseña fue actualizada"]
 
 
 def test_lease_of_a_dead_worker_runs_out(visitor: Visitor, clock: Clock, ana: int) -> None:

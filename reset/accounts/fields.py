@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -57,9 +58,11 @@ def as_text(value: Any) -> str:
         if value and not value.decode("latin1").strip(_UNPRINTABLE):  # MySQL's BIT.
             return str(int.from_bytes(value, "big"))
         value = value.decode("utf-8", "replace")
-    if isinstance(value, Decimal) and value == value.to_integral_value():
+    if isinstance(value, Decimal | float) and value == value // 1:
         return str(int(value))  # Else a rule such as deleted=1 would miss 1.00.
-    return " ".join(str(value).split())
+    # What cannot be seen might command a terminal, and hide a value from a rule.
+    seen = (c for c in unicodedata.normalize("NFC", str(value)) if c.isspace() or _is_seen(c))
+    return " ".join("".join(seen).split())
 
 
 def is_active(text: str) -> bool:
@@ -67,21 +70,25 @@ def is_active(text: str) -> bool:
     return text.lower() in _ACTIVE
 
 
+def _is_seen(character: str) -> bool:
+    return unicodedata.category(character) not in ("Cc", "Cf")
+
+
 def _rule(text: str) -> Rule:
     match = _RULE.fullmatch(text)
     if match is None:
         raise ValueError(text.strip())
     rule = Rule(*match.groups())
-    if rule.operator != "~" and re.search(r"^=|^['\"]|['\"]$", rule.value):
+    if rule.operator != "~" and re.search(r"^[=~!]|^['\"]|['\"]$", rule.value):
         raise ValueError(text.strip())  # Else it would be about a value that nobody has.
     if rule.operator == "~":
         try:
             re.compile(rule.value)
-        except re.error as error:
+        except (re.error, OverflowError, RecursionError) as error:
             raise ValueError(text.strip()) from error
     return rule
 
 
 def _comparable(text: str) -> str:
-    folded = text.strip().casefold()
+    folded = as_text(text).casefold()
     return _BOOLEANS.get(folded, folded)

@@ -7,7 +7,8 @@ as if it had written it.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import argon2
 from passlib import hash as handlers
@@ -15,10 +16,12 @@ from passlib import hash as handlers
 from reset.accounts.libpass import BcryptOfDigest, HexDigest, LdapDigest, Libpass, ShaCrypt
 from reset.accounts.schemes import Argon2, Bcrypt, DjangoScrypt, Prefixed, Scheme, Werkzeug
 from reset.accounts.wordpress import Phpass, WordPress
-from reset.errors import PasswordRefused
+from reset.errors import AccountsUnavailable, PasswordRefused
 
 # Hashing is made to cost: a few at a time, so that pages still answer while passwords are set.
 _slots = threading.BoundedSemaphore(2)
+_WAIT_SECONDS = 20
+_BROKEN = (ValueError, OverflowError, MemoryError, argon2.exceptions.Argon2Error)
 
 _DJANGO_SALT = 22  # Characters; Django hashes again where it finds fewer (128 bits).
 _DJANGO_ARGON2 = argon2.PasswordHasher(2, 102_400, 8, salt_len=_DJANGO_SALT)
@@ -79,7 +82,7 @@ SCHEMES: Mapping[str, Scheme] = {
 
 
 def scheme_of(stored: str) -> str | None:
-    """The name of the scheme that *stored* is in; None if it is none that we can write.
+    """The name of the scheme that *stored* is in; None if it is none that we can write, or afford.
 
     Blanks after it are those of a column of fixed width, here and in what follows.
     """
@@ -101,10 +104,10 @@ def verify(password: str, stored: str) -> bool:
     name = scheme_of(stored)
     if name is None:
         return False
-    with _slots:
+    with _slot():
         try:
             return SCHEMES[name].verify(password, stored.rstrip(" "))
-        except (ValueError, argon2.exceptions.Argon2Error):
+        except _BROKEN:
             return False  # It looks like a hash and is none: nobody's password fits.
 
 
@@ -122,11 +125,21 @@ def renew(password: str, stored: str, fallback: str = "auto", *, upgrade: bool =
         name, like = fallback, ""
     if name not in SCHEMES:
         raise PasswordRefused(["refused_by_portal"])
-    with _slots:
+    with _slot():
         try:
             return _made(SCHEMES[name], password, like)
-        except (ValueError, argon2.exceptions.Argon2Error) as error:
+        except _BROKEN as error:
             raise PasswordRefused(["refused_by_portal"]) from error
+
+
+@contextmanager
+def _slot() -> Iterator[None]:
+    if not _slots.acquire(timeout=_WAIT_SECONDS):
+        raise AccountsUnavailable("hashing is busy")
+    try:
+        yield
+    finally:
+        _slots.release()
 
 
 def _made(scheme: Scheme, password: str, like: str) -> str:

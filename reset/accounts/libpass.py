@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from reset.accounts.schemes import Scheme
+from reset.accounts.schemes import MOST_BCRYPT, MOST_PBKDF2, Scheme, is_payable_scrypt
 
 
 class Libpass(Scheme):
@@ -14,6 +14,8 @@ class Libpass(Scheme):
     *fresh* are its settings for a fresh hash.
     """
 
+    _MOST_ROUNDS = MOST_PBKDF2
+    _MOST_LOG2 = 20
     _KEPT = frozenset({"ident", "rounds", "block_size", "parallelism", "version"})
 
     # Without *fresh*, libpass would choose costs that take seconds in Python.
@@ -29,9 +31,18 @@ class Libpass(Scheme):
         if not stored.startswith(self._prefix):
             return False
         try:
-            return self._handler.from_string(self._as_libpass_has_it(stored)).checksum is not None
+            present = self._handler.from_string(self._as_libpass_has_it(stored))
         except (ValueError, TypeError):
             return False
+        return present.checksum is not None and self._is_payable(present)
+
+    def _is_payable(self, present: Any) -> bool:
+        """Whether a hash with the settings of *present* stays within our means."""
+        if hasattr(present, "block_size"):
+            return is_payable_scrypt(2**present.rounds, present.block_size, present.parallelism)
+        rounds = getattr(present, "rounds", 0)
+        log = getattr(self._handler, "rounds_cost", "") == "log2"
+        return bool(rounds <= (self._MOST_LOG2 if log else self._MOST_ROUNDS))
 
     def verify(self, password: str, stored: str) -> bool:
         return bool(self._handler.verify(password, self._as_libpass_has_it(stored)))
@@ -62,6 +73,8 @@ class Libpass(Scheme):
 class ShaCrypt(Libpass):
     """`$5$` and `$6$` of crypt; 5000 rounds may stand there or, being the default, be left out."""
 
+    _MOST_ROUNDS = 2_000_000
+
     def _as_stored(self, made: str, stored: str) -> str:
         rounds = "rounds=5000$"
         written = stored[3:].startswith(rounds) and rounds not in made
@@ -91,6 +104,8 @@ class LdapDigest(Libpass):
 
 class BcryptOfDigest(Libpass):
     """`bcrypt_sha256$` of Django and `$bcrypt-sha256$`: bcrypt without a longest password."""
+
+    _MOST_LOG2 = MOST_BCRYPT
 
     # Bits that bcrypt leaves unused are zero, whoever writes; libpass would mend others, and warn.
     _tail = re.compile(r"[./A-Za-z0-9]{21}[.Oeu]\$?[./A-Za-z0-9]{30}[.CGKOSWaeimquy26]\Z")

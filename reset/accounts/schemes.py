@@ -14,6 +14,11 @@ import argon2
 import bcrypt
 from werkzeug.security import check_password_hash, generate_password_hash
 
+# What one hash may cost, in memory and in about five seconds: a row that asks for more would keep
+# the service from answering.
+MOST_MEMORY = 2**30  # Bytes.
+MOST_PBKDF2 = 10_000_000  # Rounds.
+MOST_BCRYPT = 16
 BCRYPT_LONGEST = 72  # Bytes; PHP drops the rest in silence, and then two passwords fit.
 
 
@@ -46,7 +51,7 @@ class Scheme(ABC):
 class Bcrypt(Scheme):
     """`$2y$` of PHP, Laravel, Joomla; `$2a$` and `$2b$` of others."""
 
-    _form = re.compile(r"\$2[aby]\$(0[4-9]|[12]\d|3[01])\$[./A-Za-z0-9]{53}")
+    _form = re.compile(r"\$2[aby]\$(0[4-9]|1[0-6])\$[./A-Za-z0-9]{53}")
 
     # Laravel calls a hash foreign that has no `$2y$`, whoever made it.
     def __init__(self, sample: str = "$2y$12$") -> None:
@@ -82,7 +87,11 @@ class Argon2(Scheme):
         self._hasher = hasher
 
     def reads(self, stored: str) -> bool:
-        return bool(self._form.fullmatch(stored))
+        if not self._form.fullmatch(stored):
+            return False
+        asked = argon2.extract_parameters(stored)
+        memory = asked.memory_cost * 1024
+        return memory <= MOST_MEMORY and memory * asked.time_cost <= 8 * MOST_MEMORY
 
     def verify(self, password: str, stored: str) -> bool:
         try:
@@ -102,11 +111,17 @@ class Werkzeug(Scheme):
     """`scrypt:N:r:p$salt$hash` and `pbkdf2:sha256:rounds$salt$hash` of Flask applications."""
 
     _form = re.compile(
-        r"(scrypt:\d+:\d+:\d+|pbkdf2:sha(1|224|256|384|512):\d+)\$[^$]+\$[0-9a-f]+", re.ASCII
+        r"(?:scrypt:(\d{1,9}):(\d{1,9}):(\d{1,9})|pbkdf2:sha(?:1|224|256|384|512):(\d{1,9}))"
+        r"\$[^$]+\$[0-9a-f]+",
+        re.ASCII,
     )
 
     def reads(self, stored: str) -> bool:
-        return bool(self._form.fullmatch(stored))
+        match = self._form.fullmatch(stored)
+        if match is None:
+            return False
+        n, r, p, rounds = (int(number or 0) for number in match.groups())
+        return is_payable_scrypt(n, r, p) and rounds <= MOST_PBKDF2
 
     def verify(self, password: str, stored: str) -> bool:
         return check_password_hash(stored, password)
@@ -122,10 +137,13 @@ class Werkzeug(Scheme):
 class DjangoScrypt(Scheme):
     """`scrypt$N$salt$r$p$base64` of Django: Werkzeug's hash in another order."""
 
-    _form = re.compile(r"scrypt\$(\d+)\$([^$]+)\$(\d+)\$(\d+)\$([A-Za-z0-9+/]{86}==)", re.ASCII)
+    _form = re.compile(
+        r"scrypt\$(\d{1,9})\$[^$]+\$(\d{1,9})\$(\d{1,9})\$[A-Za-z0-9+/]{86}==", re.ASCII
+    )
 
     def reads(self, stored: str) -> bool:
-        return bool(self._form.fullmatch(stored))
+        match = self._form.fullmatch(stored)
+        return match is not None and is_payable_scrypt(*map(int, match.groups()))
 
     def verify(self, password: str, stored: str) -> bool:
         _, n, salt, r, p, digest = stored.split("$")
@@ -141,6 +159,11 @@ class DjangoScrypt(Scheme):
 
     def fresh(self, password: str) -> str:
         return self.renew(password, f"scrypt$16384${'s' * 22}$8$5$")  # Django's own cost.
+
+
+def is_payable_scrypt(n: int, r: int, p: int) -> bool:
+    """Whether scrypt with these parameters stays within our means. Source: RFC 7914, 2."""
+    return 128 * n * r <= MOST_MEMORY and 128 * n * r * p <= 2 * MOST_MEMORY
 
 
 class Prefixed(Scheme):

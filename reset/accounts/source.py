@@ -84,6 +84,18 @@ def open_accounts(source: Source, clock: Callable[[], datetime]) -> AccountBacke
     Raises:
         ConfigurationError: something that has to be installed for it is missing.
     """
+    try:
+        return _opened(source, clock)
+    except ConfigurationError:
+        raise
+    except Exception as error:
+        # An option of the URL that is not known, or a fault in the operator's own class.
+        name = "ACCOUNTS_BACKEND" if isinstance(source, OwnBackend) else "ACCOUNTS_URL"
+        sentence = f"RESET_{name}: cannot be used ({type(error).__name__})."
+        raise ConfigurationError([sentence]) from error
+
+
+def _opened(source: Source, clock: Callable[[], datetime]) -> AccountBackend:
     if isinstance(source, Table):
         return SqlAccounts(source)
     if isinstance(source, OwnBackend):
@@ -119,7 +131,7 @@ def _own(source: OwnBackend) -> AccountBackend:
         backend = cast(
             Callable[[str], AccountBackend], getattr(importlib.import_module(module), name)
         )
-    except (ImportError, AttributeError, ValueError) as error:
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
         sentence = f"RESET_ACCOUNTS_BACKEND: {source.path} cannot be imported."
         raise ConfigurationError([sentence]) from error
     return backend(source.url)
@@ -226,8 +238,18 @@ def _directory_faults(directory: Directory) -> Iterator[tuple[str, str]]:
         "ACCOUNTS_LDAP_BIND_PASSWORD": directory.bind_password,
     }
     yield from ((name, "is missing") for name, value in required.items() if not value)
-    for url in map(urlsplit, directory.url.split()):
-        if url.scheme not in _DIRECTORY_SCHEMES:
+    for url in directory.url.split():
+        if not _is_directory_url(url):
             yield "ACCOUNTS_URL", _ADDRESSES
+            return
     if not directory.is_encrypted and not directory.is_local:
         yield "ACCOUNTS_LDAP_STARTTLS", "passwords would travel in clear: set it to 1"
+
+
+def _is_directory_url(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    # A name and password in it would be in every log that names the server.
+    return parts.scheme in _DIRECTORY_SCHEMES and "@" not in parts.netloc

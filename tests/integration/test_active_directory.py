@@ -116,6 +116,7 @@ def test_all_accounts(samba: Samba, make: Make, monkeypatch: pytest.MonkeyPatch)
         ({"accountExpires": filetime(NOW + timedelta(seconds=1))}, {}, None, ""),
         ({"accountExpires": "0"}, {}, None, ""),
         ({"accountExpires": "9223372036854775807"}, {}, None, ""),
+        ({"accountExpires": "9223372036854775806"}, {}, None, ""),
         (
             {"adminCount": "1"},
             {"exclude": rules("adminCount=1")},
@@ -151,6 +152,31 @@ def test_members_of_groups_are_excluded(samba: Samba, make: Make) -> None:
     assert only(accounts, "beto@example.com").obstacle is None
     samba.set(inner, member=beto)
     assert only(accounts).obstacle is None
+
+
+@pytest.mark.parametrize("inside", [False, True], ids=["the group", "a group in it"])
+def test_primary_group_counts(samba: Samba, make: Make, inside: bool) -> None:
+    """It is not among what a member says of its groups."""
+    ana = samba.person("ana")
+    samba.person("beto")
+    group = samba.add(f"CN=Jefes,{PEOPLE}", objectClass="group", member=ana)
+    outer = samba.add(f"CN=Admins,{PEOPLE}", objectClass="group", member=group)
+    token = samba.read(group, "objectSid")[0][-4:]
+    samba.set(ana, primaryGroupID=str(int.from_bytes(token, "little")))
+    accounts = make(exclude_groups=[outer if inside else group])
+    found = only(accounts)
+    samba.set(ana, primaryGroupID="513")  # Else the group could not be removed.
+    assert found.obstacle == "account_excluded"
+    assert only(accounts, "beto@example.com").obstacle is None
+
+
+def test_group_that_was_renamed_keeps_nobody_in(samba: Samba, make: Make) -> None:
+    """Under its old name it would have no members: nobody gets a link until it is mended."""
+    ana = samba.person()
+    admins = samba.add(f"CN=Admins,{PEOPLE}", objectClass="group", member=ana)
+    samba.move(admins, "CN=Jefes")
+    with pytest.raises(AccountsUnavailable):
+        make(exclude_groups=[admins]).find_by_address("ana@example.com")
 
 
 # Changing.

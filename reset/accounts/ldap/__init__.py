@@ -32,7 +32,7 @@ class Directory:
         must_change: have the person choose another password at the next sign-in.
     """
 
-    url: str
+    url: str = field(repr=False)
     base: str
     bind_dn: str
     bind_password: str = field(repr=False)

@@ -19,7 +19,8 @@ from reset.accounts.ldap.session import Entry, Session, change, escaped, open_se
 from reset.errors import AccountsUnavailable
 
 _DISABLED = 0x2  # Source: MS-ADTS, 2.2.16: ADS_UF_ACCOUNTDISABLE.
-_NEVER = {0, 0x7FFFFFFFFFFFFFFF}  # Source: MS-ADA1, 2.4: accountExpires.
+# A FILETIME counts steps of 100 ns since 1601; 0 and the largest mean never.
+# Source: MS-DTYP, 2.3.3; MS-ADA1, 2.4.
 _EPOCH = datetime(1601, 1, 1, tzinfo=UTC)
 # Source: MS-ADTS, 3.1.1.3.4.1.27 and 3.1.1.3.4.1.19, its older form. Without it an administrative
 # change is made without a look at the password history.
@@ -37,7 +38,7 @@ class ActiveDirectory(LdapAccounts):
     """
 
     id_attribute = "objectGUID"
-    state_attributes = ("userAccountControl", "accountExpires")
+    state_attributes = ("userAccountControl", "accountExpires", "objectSid", "primaryGroupID")
     # The number of the key goes on where the time is 0, that is, "to be changed at next sign-in".
     precise_changes = ("pwdLastSet", "msDS-KeyVersionNumber")
     any_change = ("whenChanged",)
@@ -82,16 +83,26 @@ class ActiveDirectory(LdapAccounts):
         return f"({self.id_attribute}={escaped(known.bytes_le)})"
 
     def _is_off(self, entry: Entry) -> str:
-        if int(entry.text("userAccountControl") or 0) & _DISABLED:
+        if not entry.text("userAccountControl"):
+            raise AccountsUnavailable("the service account may not read userAccountControl")
+        if int(entry.text("userAccountControl")) & _DISABLED:
             return "userAccountControl"
-        expires = int(entry.text("accountExpires") or 0)
-        if expires not in _NEVER and _moment(expires) <= self._clock():
-            return "accountExpires"
-        return ""
+        now = int((self._clock() - _EPOCH) / timedelta(microseconds=1)) * 10
+        return "accountExpires" if 0 < int(entry.text("accountExpires") or 0) <= now else ""
 
     def _is_member(self, session: Session, entry: Entry, group: str) -> bool:
+        # By its name alone a group that was renamed would have no members.
+        seen = session.read(group, ["objectSid"])
+        sids = seen.raw("objectSid") if seen else []
+        primary = _primary_group(entry)
+        if not sids or not primary:
+            raise AccountsUnavailable(f"the group {group} or the primary group may not be read")
         inside = filter_format(f"({_NESTED}=%s)", [group])
-        return bool(session.search(entry.dn, inside, ["objectClass"], ldap.SCOPE_BASE))
+        # The primary group is not in memberOf, but may be inside the group, too.
+        return sids == [primary] or any(
+            session.search(dn, inside, ["objectClass"], ldap.SCOPE_BASE)
+            for dn in (entry.dn, f"<SID={primary.hex()}>")
+        )
 
     def _store(self, session: Session, entry: Entry, password: str) -> None:
         # Source: MS-ADTS, 3.1.1.3.1.5: in quotes, in UTF-16, and nothing in it is escaped.
@@ -113,6 +124,7 @@ def _hints(session: Session) -> list[RequestControl]:
     return [RequestControl(known, True, _ENFORCE)] if known else []
 
 
-def _moment(filetime: int) -> datetime:
-    """Source: MS-DTYP, 2.3.3: a FILETIME counts steps of 100 ns since 1601."""
-    return _EPOCH + timedelta(microseconds=filetime // 10)
+def _primary_group(entry: Entry) -> bytes:
+    """Its SID: that of the domain, which an account's own begins with, and a number."""
+    sid, number = entry.raw("objectSid"), entry.text("primaryGroupID")
+    return sid[0][:-4] + int(number).to_bytes(4, "little") if sid and number else b""

@@ -31,11 +31,13 @@ def visibility(entries: Sequence[Entry], directory: Directory) -> Iterator[Findi
 
 def precision(exact: Sequence[bool]) -> Iterator[Finding]:
     """Whether a link dies with the password only; *exact* says so of some entries."""
-    # One is enough: an entry whose password is older than the overlay tells nothing.
-    if exact and not any(exact):
+    missing = len(exact) - sum(exact)
+    if missing:
+        # New entries have none until their password is changed for the first time.
         yield Finding(
-            "warning",
-            "any change of an entry voids its links: no time of the last password is seen",
+            "note" if any(exact) else "warning",
+            f"entries without a time of their last password, in the first {len(exact)}: {missing};"
+            " any change of theirs voids their links",
             "let the service account read pwdChangedTime (it comes with OpenLDAP's ppolicy and the"
             " first change after it was loaded) or pwdLastSet",
         )

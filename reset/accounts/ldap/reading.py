@@ -25,7 +25,7 @@ class Reader:
 
     id_attribute = "entryUUID"
     # What the server keeps about the account itself, to be asked for by name.
-    state_attributes: tuple[str, ...] = ("pwdAccountLockedTime",)
+    state_attributes: tuple[str, ...] = ("pwdAccountLockedTime", "uid", "gidNumber")
     precise_changes: tuple[str, ...] = ("pwdChangedTime", "pwdLastSet")
     any_change: tuple[str, ...] = ("entryCSN", "modifyTimestamp")
 
@@ -46,11 +46,11 @@ class Reader:
         return "pwdAccountLockedTime" if locked else ""
 
     def _is_member(self, session: Session, entry: Entry, group: str) -> bool:
-        login = entry.text(self._directory.login)
-        same = filter_format(
-            "(|(member=%s)(uniqueMember=%s)(memberUid=%s))", [entry.dn] * 2 + [login]
-        )
-        return bool(session.search(group, same, ["objectClass"], ldap.SCOPE_BASE))
+        named = [("member", entry.dn), ("uniqueMember", entry.dn)]
+        named += [("memberUid", uid) for uid in entry.texts("uid")]
+        named += [("gidNumber", number) for number in entry.texts("gidNumber")]
+        same = "".join(filter_format("(%s=%s)", pair) for pair in named)
+        return bool(session.search(group, f"(|{same})", ["objectClass"], ldap.SCOPE_BASE))
 
     @property
     def _password_attribute(self) -> str:

@@ -51,7 +51,7 @@ class SqlAccounts:
         with self._transaction() as connection:
             return self._read(connection, account_id)[0]
 
-    def has_password(self, account: Account, password: str) -> bool:
+    def has_password(self, account: Account, password: str) -> bool | None:
         return hashes.verify(password, account.credential)
 
     def set_password(self, account: Account, new_password: str) -> None:

@@ -158,8 +158,8 @@ def _split(sql: str) -> list[str]:
 
 def _verb(statement: str) -> str:
     """The first word of *statement* that stands in no comment, in capitals."""
-    parsed: Any = sqlparse.parse(statement)[0]
-    first = parsed.token_first(skip_cm=True)
+    parsed: Any = next(iter(sqlparse.parse(statement)), None)
+    first = parsed and parsed.token_first(skip_cm=True)
     return str(first.normalized).upper() if first else ""
 
 
