@@ -12,6 +12,8 @@ from flask import Flask
 
 from reset.accounts import survey
 from reset.accounts.fields import rules
+from reset.accounts.memory import MemoryAccounts
+from reset.errors import AccountsUnavailable
 from tests.conftest import ADDRESS, Portal, Visitor
 
 Check = Callable[..., Result]
@@ -142,6 +144,18 @@ def test_dry_run_says_why_not(
     told = check(address, **changes)
     assert said in told.output
     assert told.exit_code == status
+
+
+def test_dry_run_lets_the_source_say_what_is_wrong(make_app: Callable[..., Flask]) -> None:
+    """The check of the source has words for the operator that a look-up has not."""
+
+    class Broken(MemoryAccounts):
+        def check(self) -> None:
+            raise AccountsUnavailable("the password is wrong")
+
+    runner = make_app(accounts=Broken()).test_cli_runner()
+    told = runner.invoke(args=["reset", "accounts", "check", ADDRESS])
+    assert "the password is wrong" in told.output
 
 
 def test_json_for_programs(check: Check, ana: int) -> None:

@@ -141,6 +141,13 @@ def test_obstacles(
     assert (ana.obstacle, ana.reason) == (obstacle, reason)
 
 
+def test_state_that_may_not_be_read_is_a_fault(samba: Samba, make: Make) -> None:
+    """Else a disabled account would look like any other."""
+    samba.hide_restrictions(samba.person(userAccountControl="514"))
+    with pytest.raises(AccountsUnavailable, match="userAccountControl"):
+        make().find_by_address("ana@example.com")
+
+
 def test_members_of_groups_are_excluded(samba: Samba, make: Make) -> None:
     """Also through groups in groups."""
     ana, beto = samba.person("ana"), samba.person("beto")

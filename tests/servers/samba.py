@@ -166,17 +166,31 @@ class Samba(DirectoryServer):
 
     def _delegate(self) -> None:
         """What the manual tells: reset passwords below one unit, lift locks, ask for a new one."""
-        own = ["--configfile", str(self._config), "-H", str(self._folder / "private" / "sam.ldb")]
+        own = self._own
         self._run("ou", "create", PEOPLE, *own)
         self._run("user", "create", SERVICE.partition("@")[0], SERVICE_PASSWORD, *own)
-        shown = self._run("user", "show", "svc-reset", "--attributes=objectSid", *own)
-        sid = shown.partition("objectSid: ")[2].split()[0]
         (rights,) = re.findall(r'--sddl="(.*?)"', recipe("Active Directory").rules, re.DOTALL)
-        rights = rights.replace("\\\n", "").replace("SID", sid)
-        self._run("dsacl", "set", f"--objectdn={PEOPLE}", f"--sddl={rights}", *own)
+        rights = rights.replace("\\\n", "")
+        self._grant(PEOPLE, rights)
         policy = ["--history-length=5", "--min-pwd-age=0", "--complexity=on", "--min-pwd-length=8"]
         lock = "--account-lockout-threshold=3"
         self._run("domain", "passwordsettings", "set", *policy, lock, *own)
+
+    def hide_restrictions(self, dn: str) -> None:
+        """Let the service read neither userAccountControl nor what belongs to it."""
+        # The property set "Account Restrictions". Source: MS-ADTS, 3.1.1.2.3.3.
+        self._grant(dn, "(OD;;RP;4c164200-20c0-11d0-a768-00aa006e0529;;SID)")
+
+    @property
+    def _own(self) -> list[str]:
+        return ["--configfile", str(self._config), "-H", str(self._folder / "private" / "sam.ldb")]
+
+    def _grant(self, dn: str, rights: str) -> None:
+        """Give *rights*, in which SID stands for the service's account."""
+        shown = self._run("user", "show", "svc-reset", "--attributes=objectSid", *self._own)
+        sid = shown.partition("objectSid: ")[2].split()[0]
+        sddl = f"--sddl={rights.replace('SID', sid)}"
+        self._run("dsacl", "set", f"--objectdn={dn}", sddl, *self._own)
 
     def _run(self, *words: str) -> str:
         command = [self._tool, *words]
