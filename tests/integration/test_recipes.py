@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -269,3 +271,28 @@ def test_refusal_of_a_directory_is_told(slapd: Slapd, served: Served, password: 
     assert texts.TEXTS["in_history"] in answer.text
     assert "password_refused" in visitor.trace()
     assert visitor.set_password(link, "Otra-Canoa-Sube-99").status_code == 303
+
+
+def test_two_links_at_once_set_one_password(slapd: Slapd, served: Served) -> None:
+    """A directory cannot compare before it sets: still one page succeeds, and that one is true."""
+    ana = slapd.person("ana")
+    settings = {**slapd.settings, "RESET_ACCOUNTS_LDAP_EXCLUDE_GROUPS": ""}
+    visitor = served(settings)
+    for number in range(8):
+        visitor.clock.advance(hours=2)
+        first = visitor.link()
+        visitor.clock.advance(seconds=1)
+        tokens = [link.rpartition("/")[2] for link in (first, visitor.link())]
+        words = [f"Mesa-Verde-Lluvia-{number}{letter}" for letter in "ab"]
+        start = threading.Barrier(2)
+
+        def send(token: str, word: str, start: threading.Barrier = start) -> int:
+            data = {"token": token, "password": word, "confirm": word}
+            start.wait(10)
+            return visitor.app.test_client().post("/nueva", data=data).status_code
+
+        with ThreadPoolExecutor(2) as pool:
+            codes = list(pool.map(send, tokens, words))
+        assert sorted(code == 303 for code in codes) == [False, True]
+        assert slapd.lets_in(ana, words[codes.index(303)])
+        visitor.run_worker()
