@@ -36,6 +36,7 @@ from reset.mail.sender import MimeMessage, Sender
 from reset.policy import PROFILES, Policy
 from reset.rules import Rules
 from reset.service import Service
+from reset.settlement import Settlement
 from reset.views import FRAMED, pages
 from reset.worker import Worker
 
@@ -136,7 +137,8 @@ def _service(
     profile = PROFILES[settings.password_profile]
     policy = Policy(profile, (brand.name, brand.organisation, settings.host))
     flow = Flow(database, captcha, rules)
-    bearer = Bearer(database, accounts, policy, rules)
+    settlement = Settlement(database, accounts, rules)
+    bearer = Bearer(database, accounts, policy, rules, settlement)
     delivery = Delivery(database, accounts, rules)
     return Service(
         clock=clock,
@@ -146,6 +148,7 @@ def _service(
         upgrades_to=upgrades_to(settings.accounts_source),
         flow=flow,
         bearer=bearer,
+        settlement=settlement,
         delivery=delivery,
         captcha=captcha,
         limits=_limits(app, settings, database, clock),
@@ -156,7 +159,7 @@ def _service(
         link_lifetime=settings.link_lifetime,
         captcha_length=settings.captcha_length,
         make_worker=lambda: Worker(
-            flow, bearer, delivery, _composer(settings), _sender(app, settings), clock
+            flow, settlement, delivery, _composer(settings), _sender(app, settings), clock
         ),
         page_urls=_page_urls(app, settings),
     )

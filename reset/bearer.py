@@ -14,8 +14,7 @@ from datetime import datetime, timedelta
 
 from reset import audit, links
 from reset.accounts import Account, AccountBackend
-from reset.address import has_address
-from reset.db import Database, Transaction, stamp
+from reset.db import Database, Transaction
 from reset.errors import (
     AccountChanged,
     AccountsUnavailable,
@@ -27,12 +26,11 @@ from reset.errors import (
     LinkUnknown,
     LinkUsed,
     PasswordRefused,
-    StoreUnavailable,
 )
 from reset.links import Link
-from reset.mail import outbox
 from reset.policy import Policy
 from reset.rules import Rules
+from reset.settlement import Settlement
 
 CLAIM = timedelta(minutes=2)  # Longer than all time-outs of an account store together.
 log = logging.getLogger(__name__)
@@ -50,12 +48,18 @@ class Bearer:
     """The use cases of a link over one database and one source of accounts."""
 
     def __init__(
-        self, database: Database, accounts: AccountBackend, policy: Policy, rules: Rules
+        self,
+        database: Database,
+        accounts: AccountBackend,
+        policy: Policy,
+        rules: Rules,
+        settlement: Settlement,
     ) -> None:
         self._db = database
         self._accounts = accounts
         self._policy = policy
         self._rules = rules
+        self._settlement = settlement
 
     def open_link(self, token: str, *, now: datetime) -> OpenLink:
         """The account that *token* may set a password for; only notes that it was opened.
@@ -92,7 +96,7 @@ class Bearer:
                     raise lost from None  # Still nobody knows: the claim must stay.
                 if not took:
                     raise
-        self._finish(opened.link, opened.account, origin, now=now)
+        self._settlement.finish(opened.link, opened.account, origin, now=now)
 
     def weaknesses(self, opened: OpenLink, password: str) -> list[str]:
         """The codes of every rule that *password* does not keep for this account; may be empty."""
@@ -133,17 +137,6 @@ class Bearer:
         log.info("request denied", extra={"request": request})
         if used:
             raise LinkUsed
-
-    def settle_claims(self, *, now: datetime) -> None:
-        """Finish what a crash left half-done: the password was changed, or the link is good."""
-        with self._db.read() as tx:
-            lapsed = links.with_lapsed_claim(tx, now=now)
-        for link in lapsed:
-            try:
-                self._settle(link, now=now)
-            except AccountsUnavailable as error:
-                # Of one account perhaps; the others need not wait.
-                log.error("claim not settled", extra={"request": link.request, "cause": str(error)})
 
     def _usable(self, token: str, *, now: datetime) -> OpenLink:
         link, made_at = self._genuine(token)
@@ -258,53 +251,6 @@ class Bearer:
             raise AccountChanged
         # Where only a sign-in could tell whose password it is, the worker finishes later.
         return present is True
-
-    def _settle(self, link: Link, *, now: datetime) -> None:
-        """End a claim that nobody came back for by what the portal's store says now."""
-        account = self._accounts.get(link.account)
-        with self._db.read() as tx:
-            address = audit.address_of(tx, link.request)
-            wanted = audit.is_open(tx, link.request)
-            by_another = links.used_since(tx, link.account, link.request)
-        changed = account is not None and not self._rules.is_unchanged(link, account)
-        moved = account is not None and not has_address(account.address, address)
-        if account is not None and changed and not moved and not by_another:
-            self._finish(link, account, link.origin or "", now=now)
-            return
-        with self._db.begin() as tx:
-            # The account moved to another address, was changed by another link, or is gone, or
-            # the person said "no fui yo" meanwhile: the link must not come back to life.
-            if changed or account is None or not wanted:
-                links.close(tx, link)
-            else:
-                links.give_back(tx, link)
-
-    def _finish(self, link: Link, account: Account, origin: str, *, now: datetime) -> None:
-        """Note a changed password and queue the confirmation, in one transaction."""
-        try:
-            with self._db.begin() as tx:
-                if not links.use(tx, link, now=now) and not links.is_closed(tx, link):
-                    return
-                details = {"login": account.login, "origin": origin}
-                audit.note(tx, link.request, "password_changed", now=now, **details)
-                content = {
-                    "to": account.address,
-                    "name": account.name,
-                    "login": account.login,
-                    "origin": origin,
-                    "when": stamp(now),
-                }
-                host = self._rules.mail_host
-                outbox.enqueue(
-                    tx, link.request, "password_changed", host=host, now=now, content=content
-                )
-                for other in links.close_all(tx, account.id):
-                    audit.note(tx, other, "superseded", now=now)
-            log.info("password changed", extra={"request": link.request})
-        except StoreUnavailable:
-            # The password is changed, and that is what the person must hear. The worker finds
-            # the claim, compares fingerprints and sends the confirmation.
-            log.exception("change not noted", extra={"request": link.request})
 
     def _note_refused_password(self, link: Link, codes: Sequence[str], *, now: datetime) -> None:
         with self._db.begin(durable=False) as tx:

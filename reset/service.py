@@ -19,6 +19,7 @@ from reset.delivery import Delivery
 from reset.flow import Flow
 from reset.limits import Limits
 from reset.policy import Profile
+from reset.settlement import Settlement
 from reset.worker import Worker
 
 
@@ -30,6 +31,7 @@ class Service:
     database: Database
     flow: Flow
     bearer: Bearer
+    settlement: Settlement
     delivery: Delivery
     accounts: AccountBackend
     exclusions: Sequence[str]

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from time import monotonic
 
-from reset.bearer import Bearer
 from reset.delivery import Delivery
 from reset.errors import (
     AccountsUnavailable,
@@ -21,6 +20,7 @@ from reset.flow import Flow
 from reset.mail import Letter
 from reset.mail.outbox import Message
 from reset.mail.sender import IDLE_SECONDS, MimeMessage, Sender
+from reset.settlement import Settlement
 
 # A fixed beat, never started by a request: else the time of the next request would tell
 # whether the one before was for a registered address.
@@ -38,14 +38,14 @@ class Worker:
     def __init__(
         self,
         flow: Flow,
-        bearer: Bearer,
+        settlement: Settlement,
         delivery: Delivery,
         compose: Callable[[Letter], MimeMessage],
         sender: Sender,
         clock: Callable[[], datetime],
     ) -> None:
         self._flow = flow
-        self._bearer = bearer
+        self._settlement = settlement
         self._delivery = delivery
         self._compose = compose
         self._sender = sender
@@ -106,7 +106,7 @@ class Worker:
             self._next_purge = now + PURGE_EVERY
             purged = self._flow.purge(now=now)
             log.info("purged", extra={"requests": purged})
-        self._bearer.settle_claims(now=now)
+        self._settlement.settle_claims(now=now)
 
     def _deliver(self, message: Message) -> MailDeferred | None:
         """One attempt at one message; returns the failure if the server is down for all."""

@@ -195,7 +195,9 @@ class Visitor:
         parts: Service = app.extensions["reset"]
         self.parts = parts
         real = parts.make_worker()
-        self.worker = Worker(parts.flow, parts.bearer, parts.delivery, real._compose, sender, clock)
+        self.worker = Worker(
+            parts.flow, parts.settlement, parts.delivery, real._compose, sender, clock
+        )
 
     def challenge(self) -> str:
         """The challenge of a fresh form."""
