@@ -15,8 +15,9 @@ from dotenv.parser import parse_stream
 from reset.accounts import source
 from reset.accounts.source import Source
 from reset.brand import Brand
+from reset.loopback import is_loopback
 from reset.policy import PROFILES
-from reset.values import LOOPBACK, PREFIX, Values
+from reset.values import PREFIX, Values
 
 
 @dataclass(frozen=True)
@@ -156,7 +157,7 @@ def _mail(read: Values) -> MailSettings:
     if mail.use_tls and mail.use_ssl:
         read.fault("MAIL_USE_SSL", "set either this or RESET_MAIL_USE_TLS, not both")
     encrypted = mail.use_tls or mail.use_ssl
-    if mail.username and not encrypted and mail.server not in LOOPBACK:
+    if mail.username and not encrypted and not is_loopback(mail.server):
         read.fault("MAIL_USERNAME", "the password would travel in clear: set RESET_MAIL_USE_TLS=1")
     return mail
 

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from reset.address import normalise
 from reset.errors import ConfigurationError, InvalidAddress
+from reset.loopback import is_loopback
 
 PREFIX = "RESET_"
 SECRETS = frozenset(
@@ -27,7 +28,6 @@ SECRETS = frozenset(
     }
 )
 LONGEST_LINK = 120  # Mail programs break longer lines, and the link with them.
-LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _TOKEN_AND_PATH = len("/no-fui-yo/") + 57
 _PLAIN_URL = r"https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._~-]+)*"
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -164,7 +164,7 @@ class Values:
         value = self.required(name).rstrip("/")
         if value and not (_is_web_address(value) and re.fullmatch(_PLAIN_URL, value)):
             self.fault(name, "must be an address such as https://clave.example/restablecer")
-        elif value.startswith("http:") and urlsplit(value).hostname not in LOOPBACK:
+        elif value.startswith("http:") and not is_loopback(urlsplit(value).hostname or ""):
             self.fault(name, "must begin with https:// (http is for localhost only)")
         elif len(value) > LONGEST_LINK - _TOKEN_AND_PATH:
             self.fault(name, f"is too long: {LONGEST_LINK - _TOKEN_AND_PATH} characters at most")

@@ -37,6 +37,7 @@ from reset.service import Service
 from reset.worker import Worker
 
 pytest_plugins = ["tests.servers.fixtures"]
+FOR_LDAP = "gcc python3-dev libldap2-dev libsasl2-dev"
 READERS = Path(__file__).parent / "readers"
 ILLUMINATE = Path("/usr/share/php/Illuminate/Hashing/autoload.php")
 Ask = Callable[[str, str, str], bool]
@@ -340,12 +341,12 @@ def program(what: str, package: str, *names: str) -> str:
     return found or leave_out(what, f"install the Debian package {package}")
 
 
-def library(what: str, package: str, module: str) -> Any:
-    """A module that *what* needs, at the top of a test file; without it as with `program`."""
+def library(what: str, packages: str, module: str) -> Any:
+    """A module that `make test` builds with Debian's *packages*; without it as with `program`."""
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError:
-        leave_out(what, f"install the Python package {package}")
+        leave_out(what, f"install the Debian packages {packages}")
 
 
 def leave_out(what: str, remedy: str) -> NoReturn:

@@ -15,10 +15,10 @@ from reset.accounts import Account
 from reset.accounts.fields import rules
 from reset.accounts.ldap import Directory
 from reset.errors import AccountChanged, AccountsUnavailable, ChangeUncertain, PasswordRefused
-from tests.conftest import library
+from tests.conftest import FOR_LDAP, library
 from tests.servers.wire import Answering, Listener, Relay
 
-ldap = library("the Active Directory tests", "python-ldap", "ldap")
+ldap = library("the Active Directory tests", FOR_LDAP, "ldap")
 
 # ruff: noqa: E402 - these need what the line above looks for.
 from reset.accounts.ldap import active_directory

@@ -24,11 +24,11 @@ from reset.errors import (
     InvalidAddress,
     PasswordRefused,
 )
-from tests.conftest import hash_bcrypt, library, program
+from tests.conftest import FOR_LDAP, hash_bcrypt, library, program
 from tests.servers.certificates import Authority
 from tests.servers.wire import Answering, Listener, Relay
 
-ldap = library("the LDAP tests", "python-ldap", "ldap")
+ldap = library("the LDAP tests", FOR_LDAP, "ldap")
 
 # ruff: noqa: E402 - these need what the line above looks for.
 from reset.accounts.ldap import findings as ldap_findings

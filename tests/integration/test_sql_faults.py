@@ -140,6 +140,35 @@ def test_connections_that_were_cut_are_replaced(store: Store) -> None:
     assert accounts.find_by_address(ADDRESS)
 
 
+@SERVERS
+def test_connections_that_are_used_up(store: Store) -> None:
+    """The server takes no more of us: told at once, and well again without a restart."""
+    store.add()
+    one = {
+        "postgresql": "ALTER ROLE restablecer CONNECTION LIMIT 1",
+        "mysql": "ALTER USER restablecer@localhost WITH MAX_USER_CONNECTIONS 1",
+    }[store.admin.dialect.name]
+    store.run(one)
+    accounts = store.accounts()
+    with engine.open_engine(store.table.url).connect() as taken:
+        with pytest.raises(AccountsUnavailable):
+            accounts.find_by_address(ADDRESS)
+        taken.detach()
+    taken.close()
+    assert accounts.find_by_address(ADDRESS)
+
+
+@pytest.mark.parametrize("store", ["postgresql"], indirect=True)
+def test_store_that_may_only_be_read(store: Store) -> None:
+    """A replica, or maintenance: links go out, and no password is said to be changed."""
+    ana = store.add()
+    store.run("ALTER ROLE restablecer SET default_transaction_read_only = on")
+    with pytest.raises(AccountsUnavailable) as raised:
+        store.accounts().set_password(the_account(store), NEW_PASSWORD)
+    assert not isinstance(raised.value, ChangeUncertain)
+    assert hashes.verify(OLD_PASSWORD, store.row(ana).clave)
+
+
 @pytest.mark.parametrize("store", ["postgresql"], indirect=True)
 def test_table_that_the_portal_alters(store: Store) -> None:
     """A connection that has asked often before asks on as if nothing had happened."""
@@ -231,7 +260,7 @@ def test_clear_connection_to_another_machine_is_told(
     store: Store, option: str, level: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever listens there would read hashes; the MariaDB of these tests has no certificate."""
-    monkeypatch.setattr(engine, "LOOPBACK", frozenset())
+    monkeypatch.setattr(engine, "is_loopback", lambda _: False)
     accounts = store.accounts(replace(store.table, url=store.table.url + option))
     (encryption,) = accounts.examine()
     assert encryption.level == level

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.conftest import leave_out, library, program
+from tests.conftest import FOR_LDAP, leave_out, library, program
 from tests.servers.certificates import Authority
 from tests.servers.sql import SqlServer, mariadb, postgresql
 from tests.stores import Store, store_of
@@ -52,7 +52,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 @pytest.fixture(scope="session")
 def slapd_server(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slapd]:
     """OpenLDAP with the manual's rights."""
-    library("the LDAP tests", "python-ldap (needs gcc, libldap2-dev, libsasl2-dev)", "ldap")
+    library("the LDAP tests", FOR_LDAP, "ldap")
     from tests.servers.slapd import Slapd
 
     found = program("the LDAP tests", "slapd", "slapd")
@@ -64,7 +64,7 @@ def slapd_server(authority: Authority, tmp_path_factory: pytest.TempPathFactory)
 def samba_server(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Samba]:
     """A domain of Samba with the manual's rights."""
     what, packages = "the Active Directory tests", "samba, samba-ad-provision, samba-vfs-modules"
-    library(what, "python-ldap", "ldap")
+    library(what, FOR_LDAP, "ldap")
     from tests.servers.samba import Samba
 
     tool, found = (program(what, packages, name) for name in ("samba-tool", "samba"))

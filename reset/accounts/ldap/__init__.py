@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from reset.accounts.fields import Rule
+from reset.loopback import is_loopback
 
 
 @dataclass(frozen=True)
@@ -74,9 +74,4 @@ class Directory:
 
 def _is_local(uri: str) -> bool:
     parts = urlsplit(uri)
-    if parts.scheme == "ldapi" or parts.hostname == "localhost":
-        return True
-    try:
-        return ip_address(parts.hostname or "").is_loopback
-    except ValueError:
-        return False
+    return parts.scheme == "ldapi" or is_loopback(parts.hostname or "")

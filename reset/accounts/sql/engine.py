@@ -10,6 +10,8 @@ from urllib.parse import quote
 import psycopg
 import sqlalchemy as sa
 
+from reset.loopback import is_loopback
+
 TIMEOUT_SECONDS = 5
 # The server gives up before the client does: a statement that it goes on with is a lost answer.
 _SERVER_SECONDS = 4
@@ -25,7 +27,6 @@ _DRIVERS = {
 _HARMLESS = re.compile(
     r"InsufficientPrivilege|UndefinedColumn|UndefinedTable|\w+Error (1044|1054|1142|1143|1146)"
 )
-LOOPBACK = frozenset({None, "", "localhost", "127.0.0.1", "::1"})
 
 
 def parse(url: str) -> sa.URL:
@@ -57,8 +58,9 @@ def open_engine(url: str) -> sa.Engine:
 def is_local(engine: sa.Engine) -> bool:
     """Whether what is said to the database stays on this machine."""
     url = engine.url
-    host = url.host or url.query.get("host") or ""
-    return url.get_backend_name() == "sqlite" or host in LOOPBACK or str(host).startswith("/")
+    host = str(url.host or url.query.get("host") or "")
+    # Without a host, or with a folder in its place, it is a socket.
+    return url.get_backend_name() == "sqlite" or host[:1] in ("", "/") or is_loopback(host)
 
 
 def is_encrypted(connection: sa.Connection) -> bool:
