@@ -64,7 +64,14 @@ def make(directory: Directory) -> Make:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For lines that are silent from the first: nothing on them could take longer than this."""
     monkeypatch.setattr(ldap_session, "TIMEOUT_SECONDS", 0.3)
+
+
+@pytest.fixture
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For lines that go silent later: what comes before must have the time that it takes."""
+    monkeypatch.setattr(ldap_session, "TIMEOUT_SECONDS", 3)
 
 
 def only(accounts: LdapAccounts, address: str = "ana@example.com") -> Account:
@@ -617,7 +624,7 @@ def test_silence_of_the_network_ends(make: Make) -> None:
 
 
 @pytest.mark.parametrize(("cut", "applied"), [("before", False), ("after", True), ("silent", True)])
-@pytest.mark.usefixtures("impatient")
+@pytest.mark.usefixtures("hurried")
 def test_lost_answers_are_uncertain(slapd: Slapd, make: Make, cut: str, applied: bool) -> None:
     """Made or not: nobody can know, and nobody claims to."""
     dn = slapd.person()
@@ -647,7 +654,7 @@ def test_second_server_stands_in(slapd: Slapd, make: Make) -> None:
     assert only(make(url=f"ldaps://127.0.0.1:1 {slapd.url}")).login == "ana"
 
 
-@pytest.mark.usefixtures("impatient")
+@pytest.mark.usefixtures("hurried")
 def test_second_server_stands_in_for_a_silent_one(slapd: Slapd, make: Make) -> None:
     """When the first of several takes the connection and says nothing."""
     slapd.person()
@@ -672,7 +679,7 @@ def test_starttls(slapd: Slapd, make: Make) -> None:
         b"\x30\x0c\x02\x01\x01\x78\x07\x0a\x01\x00\x04\x00\x04\x00",
     ],
 )
-@pytest.mark.usefixtures("impatient")
+@pytest.mark.usefixtures("hurried")
 def test_starttls_is_never_skipped(make: Make, answer: bytes) -> None:
     """Who refuses it, or only claims to do it, does not hear the service's password."""
     with Answering(answer) as eavesdropper:

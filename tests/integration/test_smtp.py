@@ -102,7 +102,7 @@ def scripted(talk: Callable[[socket.socket], None]) -> Iterator[int]:
 def make_sender(
     make_app: Callable[..., Flask], settings: Settings
 ) -> Callable[..., tuple[Flask, Sender]]:
-    def make(port: int, timeout: float = 1, **mail: Any) -> tuple[Flask, Sender]:
+    def make(port: int, timeout: float = 20, **mail: Any) -> tuple[Flask, Sender]:
         app = make_app(mail=replace(settings.mail, server="127.0.0.1", port=port, **mail))
         return app, Sender(app, timeout=timeout, ehlo_host="localhost")
 
@@ -278,8 +278,8 @@ def test_slow_answer_after_the_mail_is_waited_for(
     make_sender: Callable[..., tuple[Flask, Sender]],
 ) -> None:
     """A server that scans for longer than the time-out gets the mail once, not again and again."""
-    with scripted(partial(take_one, pause=1)) as port:
-        app, sender = make_sender(port, timeout=0.3)
+    with scripted(partial(take_one, pause=3.5)) as port:
+        app, sender = make_sender(port, timeout=1.5)
         with app.app_context():
             sender.send(message())
             sender.close()
@@ -335,7 +335,7 @@ def test_certificate_is_verified(
         monkeypatch.setenv("SSL_CERT_FILE", str(cert))
     sink = Sink()
     with serving(sink, tls_context=context, require_starttls=True) as port:
-        app, sender = make_sender(port, timeout=5, use_tls=True)
+        app, sender = make_sender(port, use_tls=True)
         app.extensions["mail"].server = server
         with app.app_context():
             if arrives:

@@ -34,8 +34,8 @@ SERVERS = pytest.mark.parametrize("store", ["postgresql", "mysql"], indirect=Tru
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Time-outs as short as the databases allow."""
-    monkeypatch.setattr(engine, "TIMEOUT_SECONDS", 2)
-    monkeypatch.setattr(engine, "_SERVER_SECONDS", 1)
+    monkeypatch.setattr(engine, "TIMEOUT_SECONDS", 3)
+    monkeypatch.setattr(engine, "_SERVER_SECONDS", 2)
 
 
 @pytest.mark.usefixtures("impatient")
