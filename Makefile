@@ -3,7 +3,7 @@ PYTHON ?= python3
 PORT_OFFSET ?= 0
 BIN := .venv/bin
 
-.PHONY: run trace test flow lock
+.PHONY: run trace test soak flow lock
 
 run: .venv/run.stamp
 	@PORT_OFFSET=$(PORT_OFFSET) $(BIN)/python -m demo.run
@@ -17,6 +17,10 @@ test: .venv/test.stamp .venv/ldap.stamp
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/python -m pytest --numprocesses=3 --dist=worksteal
+
+# Faults and races in full length, and a table of figures (under 30 minutes).
+soak: .venv/test.stamp .venv/ldap.stamp
+	$(BIN)/python -m pytest --soak tests/soak
 
 .venv/run.stamp: requirements.txt demo/requirements.txt | .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt -r demo/requirements.txt

@@ -356,6 +356,10 @@ def leave_out(what: str, remedy: str) -> NoReturn:
     pytest.skip(f"{LEFT_OUT}{what} ({remedy})", allow_module_level=True)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--soak", action="store_true", help="faults and races in full length")
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     reasons = (report.longrepr[2] for report in terminalreporter.getreports("skipped"))
     for line in sorted(

@@ -2,100 +2,25 @@
 
 from __future__ import annotations
 
-import email
-import email.policy
 import socket
 import ssl
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
-from email.message import EmailMessage
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiosmtpd.controller import Controller
-from aiosmtpd.smtp import SMTP, Envelope, Session
 from flask import Flask
 
 from config import Settings
 from reset.errors import MailDeferred, MailRefused
 from reset.mail.sender import MimeMessage, Sender
 from tests.conftest import ADDRESS, NEW_PASSWORD, Visitor, program
-
-
-class Sink:
-    """Keeps what it takes; ``answers`` are given to RCPT first, one each."""
-
-    def __init__(self) -> None:
-        self.envelopes: list[Envelope] = []
-        self.sessions: set[int] = set()
-        self.answers: list[str] = []
-        self.data_answers: list[str] = []
-
-    async def handle_RCPT(
-        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: Any
-    ) -> str:
-        if self.answers:
-            return self.answers.pop(0)
-        envelope.rcpt_tos.append(address)
-        return "250 OK"
-
-    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
-        if self.data_answers:
-            return self.data_answers.pop(0)
-        self.envelopes.append(envelope)
-        self.sessions.add(id(session))
-        return "250 OK"
-
-    def mail(self, index: int = -1) -> EmailMessage:
-        content = self.envelopes[index].content
-        assert isinstance(content, bytes)
-        parsed = email.message_from_bytes(content, policy=email.policy.default)
-        assert isinstance(parsed, EmailMessage)
-        return parsed
-
-
-@contextmanager
-def serving(sink: Sink, **options: Any) -> Iterator[int]:
-    """A real SMTP server on a free port of this machine."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    controller = Controller(sink, hostname="127.0.0.1", port=port, **options)
-    controller.start()
-    try:
-        yield port
-    finally:
-        controller.stop()
-
-
-@contextmanager
-def scripted(talk: Callable[[socket.socket], None]) -> Iterator[int]:
-    """A server that says what *talk* says to each connection."""
-    listener = socket.create_server(("127.0.0.1", 0))
-
-    def serve() -> None:
-        while True:
-            try:
-                connection, _ = listener.accept()
-            except OSError:
-                return
-            with connection:
-                try:
-                    talk(connection)
-                except OSError:
-                    continue
-
-    threading.Thread(target=serve, daemon=True).start()
-    try:
-        yield int(listener.getsockname()[1])
-    finally:
-        listener.close()
+from tests.servers.smtp import Sink, scripted, serving
 
 
 @pytest.fixture

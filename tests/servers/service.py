@@ -1,0 +1,165 @@
+"""The service itself as its operator runs it: hosts with web and worker processes of their own."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from urllib.parse import urlencode
+
+from reset.captcha import answer
+from tests.conftest import ADDRESS, ENVIRON, KEY, NEW_PASSWORD
+from tests.servers import free_port, wait_for
+
+ROOT = Path(__file__).parents[2]
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+
+
+@dataclass
+class Answer:
+    """What a visitor got; ``status`` 0 when the line broke before there was an answer."""
+
+    status: int
+    headers: list[tuple[str, str]] = field(default_factory=list)
+    body: str = ""
+
+    @property
+    def location(self) -> str:
+        """Where a redirect leads, without the host."""
+        found = dict(self.headers).get("Location", "")
+        return re.sub(r"^https?://[^/]*", "", found)
+
+
+class Client:
+    """A visitor over HTTP on one kept-alive connection; ``keys`` solve the captchas."""
+
+    def __init__(self, port: int, keys: Sequence[str] = (KEY,), timeout: float = 30) -> None:
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+        self._keys = keys
+
+    def get(self, path: str, headers: Mapping[str, str] | None = None) -> Answer:
+        return self._talk("GET", path, None, headers or {})
+
+    def post(self, path: str, headers: Mapping[str, str] | None = None, **fields: str) -> Answer:
+        return self._talk("POST", path, urlencode(fields), {**FORM, **(headers or {})})
+
+    def ask(self, email: str = ADDRESS, headers: Mapping[str, str] | None = None) -> Answer:
+        """Open the form, read the letters with the key, and send it."""
+        page = self.get("/", headers)
+        found = re.search(r'name="challenge" value="([^"]+)"', page.body)
+        if found is None:
+            return page
+        letters = answer(found[1], self._keys)
+        return self.post("/", headers, email=email, challenge=found[1], captcha=letters)
+
+    def set_password(self, link: str, password: str = NEW_PASSWORD) -> Answer:
+        """Send the form behind *link*, a path `/nueva/...`."""
+        token = link.rpartition("/")[2]
+        return self.post("/nueva", token=token, password=password, confirm=password)
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _talk(self, method: str, path: str, body: str | None, headers: Mapping[str, str]) -> Answer:
+        try:
+            self._connection.request(method, path, body, dict(headers))
+            got = self._connection.getresponse()
+            return Answer(got.status, got.getheaders(), got.read().decode("utf-8", "replace"))
+        except (OSError, http.client.HTTPException):
+            self._connection.close()
+            return Answer(0)
+
+
+class Host:
+    """One machine: a web port, its processes, and the log of both in *folder*.
+
+    Args:
+        folder: for the log; must exist.
+        environ: settings beside those of `ENVIRON`, such as the addresses of the stores.
+    """
+
+    def __init__(self, folder: Path, environ: Mapping[str, str], *, web_workers: int = 2) -> None:
+        self.port = free_port()
+        self.log_path = folder / f"host-{self.port}.log"
+        self._environ = {
+            **{"PATH": os.environ.get("PATH", ""), "FLASK_SKIP_DOTENV": "1"},
+            **ENVIRON,
+            **{"RESET_LIMIT_PER_IP": "100000 per minute", "PORT": str(self.port)},
+            **{"WEB_CONCURRENCY": str(web_workers), "RESET_MAIL_SERVER": "127.0.0.1"},
+            **environ,
+        }
+        self._processes: list[subprocess.Popen[bytes]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for process in self._processes:
+            self.kill(process)
+
+    def start_web(self) -> subprocess.Popen[bytes]:
+        """gunicorn, answering."""
+        web = self.start(sys.executable, "-m", "gunicorn")
+        wait_for("127.0.0.1", self.port, web)
+        return web
+
+    def start_worker(self) -> subprocess.Popen[bytes]:
+        """A mail worker; it may not have begun yet."""
+        return self.start(sys.executable, "-m", "flask", "--app", "app", "reset", "worker")
+
+    def start(self, *command: str, **environ: str) -> subprocess.Popen[bytes]:
+        """Any process with the host's settings, in a process group of its own."""
+        with self.log_path.open("ab") as log:
+            process = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                env=self._environ | environ,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self._processes.append(process)
+        return process
+
+    def kill(self, process: subprocess.Popen[bytes], how: int = signal.SIGKILL) -> None:
+        """Send a signal to *process* and its children; waits for the end of it."""
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, how)
+        process.wait(60)
+        if how == signal.SIGKILL:
+            return
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+    def client(self) -> Client:
+        """A visitor of this host."""
+        return Client(self.port)
+
+    @property
+    def log(self) -> str:
+        """What all processes of the host have said."""
+        return self.log_path.read_text("utf-8", "replace")
+
+
+def until(what: Callable[[], object], seconds: float = 60) -> None:
+    """Wait until *what* is true; fails after *seconds*."""
+    deadline = time.monotonic() + seconds
+    while not what():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {seconds} s")
+        time.sleep(0.05)
