@@ -8,12 +8,13 @@ import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from email.utils import parseaddr
 from pathlib import Path
 from typing import Any
 
 from flask import Flask
+from limits import parse_many
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 import config
@@ -46,23 +47,18 @@ _YEAR_SECONDS = 31_536_000
 log = logging.getLogger("reset.app")
 
 
-def utcnow() -> datetime:
-    """The present time, aware."""
-    return datetime.now(UTC)
-
-
 def create_app(
     settings: Settings | None = None,
     *,
     accounts: AccountBackend | None = None,
-    clock: Callable[[], datetime] = utcnow,
+    clock: Callable[[], datetime] | None = None,
 ) -> Flask:
     """The service as a WSGI application.
 
     Args:
         settings: instead of those of the environment.
         accounts: instead of the backend that the settings name.
-        clock: tells the time.
+        clock: tells the time, instead of the one that all hosts share.
 
     Raises:
         SystemExit: the settings are at fault; standard error has one line for each fault.
@@ -128,10 +124,11 @@ def _service(
     app: Flask,
     settings: Settings,
     accounts: AccountBackend | None,
-    clock: Callable[[], datetime],
+    clock: Callable[[], datetime] | None,
 ) -> Service:
     keys, brand, rules = settings.secret_keys, settings.brand, _rules(settings)
     database = _database(settings)
+    clock = clock or database.now
     accounts = accounts or _accounts(settings, clock)
     captcha = Captcha(keys, length=settings.captcha_length, lifetime=settings.captcha_lifetime)
     profile = PROFILES[settings.password_profile]
@@ -173,6 +170,7 @@ def _limits(
         database,
         per_ip=settings.limit_per_ip,
         per_address=settings.limit_per_address,
+        storage_uri=settings.ratelimit_storage_uri,
         keys=settings.secret_keys,
         clock=clock,
     )
@@ -207,6 +205,7 @@ def _rules(settings: Settings) -> Rules:
         mail_host=parseaddr(mail.default_sender)[1].rpartition("@")[2],
         retry=Retry(mail.retry_first, mail.retry_max, mail.give_up_after),
         retention=settings.retention,
+        mails_per_account=parse_many(settings.limit_per_address),
     )
 
 

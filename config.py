@@ -52,6 +52,7 @@ class Settings:
     captcha_lifetime: timedelta
     limit_per_ip: str
     limit_per_address: str
+    ratelimit_storage_uri: str = field(repr=False)
     trusted_proxies: int
     frame_ancestors: tuple[str, ...]
     password_profile: str
@@ -121,7 +122,7 @@ def _settings(read: Values, root: Path) -> Settings:
     settings = Settings(
         secret_keys=read.keys("SECRET_KEYS"),
         public_url=read.public_url("PUBLIC_URL"),
-        database_url=read.sqlite_url("DATABASE_URL", default=f"sqlite:///{instance}/reset.sqlite"),
+        database_url=read.database_url("DATABASE_URL", f"sqlite:///{instance}/reset.sqlite"),
         accounts_source=source.read(read),
         mail=_mail(read),
         brand=_brand(read),
@@ -130,6 +131,7 @@ def _settings(read: Values, root: Path) -> Settings:
         captcha_lifetime=read.duration("CAPTCHA_LIFETIME", "30m", most="12h"),
         limit_per_ip=read.limit("LIMIT_PER_IP", "30 per minute; 300 per hour"),
         limit_per_address=read.limit("LIMIT_PER_ADDRESS", "5 per hour"),
+        ratelimit_storage_uri=read.redis_url("RATELIMIT_STORAGE_URI"),
         trusted_proxies=read.integer("TRUSTED_PROXIES", 0, least=0, most=5),
         frame_ancestors=read.origins("FRAME_ANCESTORS"),
         password_profile=read.choice("PASSWORD_PROFILE", tuple(PROFILES)),

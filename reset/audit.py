@@ -9,7 +9,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from reset.db import Transaction, moment, new_key, stamp
+from reset.db import Transaction, hold, moment, new_key, stamp
 
 NUMBER_DIGITS = 12
 
@@ -92,6 +92,16 @@ def is_open(tx: Transaction, number: str) -> bool:
         {"number": number},
     )
     return found.scalar() is not None
+
+
+def hold_alike(tx: Transaction, number: str) -> None:
+    """Let no other worker mail the address of request *number* until *tx* ends."""
+    hold(
+        tx,
+        "SELECT number FROM requests WHERE address ="
+        " (SELECT address FROM requests WHERE number = :number) ORDER BY number",
+        number=number,
+    )
 
 
 def close_alike(tx: Transaction, number: str, *, now: datetime) -> None:

@@ -115,7 +115,7 @@ class Bearer:
             LinkBusy: somebody is setting one right now.
         """
         with self._db.read() as tx:
-            self._deniable(tx, token, now=now)
+            self._deniable(tx, *self._denied(tx, token), now=now)
 
     def deny(self, token: str, *, now: datetime) -> None:
         """Close the open requests of the accounts behind *token*: "I did not ask for this".
@@ -127,8 +127,9 @@ class Bearer:
             LinkError, LinkBusy: as in `check_denial`.
         """
         with self._db.begin() as tx:
-            theirs, used = self._deniable(tx, token, now=now)
-            request = theirs[0].request
+            request, made_at = self._denied(tx, token)
+            links.hold_accounts_of(tx, request)
+            theirs, used = self._deniable(tx, request, made_at, now=now)
             audit.note(tx, request, "denied", now=now)
             for account in {link.account for link in theirs}:
                 for closed in links.close_all(tx, account):
@@ -164,10 +165,8 @@ class Bearer:
             raise LinkUnknown
         return link, made_at
 
-    def _deniable(
-        self, tx: Transaction, token: str, *, now: datetime
-    ) -> tuple[list[Link], list[Link]]:
-        """All links of the request that *token* is from, and those whose account was changed."""
+    def _denied(self, tx: Transaction, token: str) -> tuple[str, datetime]:
+        """The request that *token* is from, and when it was made."""
         try:
             payload, made_at = self._rules.deny_tokens.read(token)
         except BadToken as error:
@@ -175,7 +174,13 @@ class Bearer:
         link = links.get(tx, payload.hex())
         if link is None:
             raise LinkUnknown
-        theirs = links.of_request(tx, link.request)
+        return link.request, made_at
+
+    def _deniable(
+        self, tx: Transaction, request: str, made_at: datetime, *, now: datetime
+    ) -> tuple[list[Link], list[Link]]:
+        """All links of *request*, and those whose account was changed."""
+        theirs = links.of_request(tx, request)
         used = [
             one
             for one in theirs

@@ -1,18 +1,35 @@
-"""Counters of the rate limits in our own database: a storage for the `limits` library."""
+"""Counters of the rate limits: storages for the `limits` library over our database and Redis."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Any, ClassVar
+from time import monotonic
+from typing import Any, ClassVar, TypeVar, cast
 
 import sqlalchemy as sa
-from limits.storage import Storage
+from limits.storage import Storage, storage_from_string
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from reset.db import Database, Transaction, moment, stamp
 from reset.errors import StoreUnavailable
 
 SCHEME = "reset-database"
+REDIS_SCHEME = "reset-redis"
+REDIS_TIMEOUT_SECONDS = 0.25
+REDIS_AGAIN_SECONDS = 10
+_INSERT = "INSERT INTO limits (bucket, hits, expires_at) VALUES (:key, :amount, :until)"
+_EXISTS = {"mysql": "ON DUPLICATE KEY UPDATE"}
+# In this order: MySQL sees in the second line what the first has set.
+_COUNT = (
+    "hits = CASE WHEN limits.expires_at <= :now THEN 0 ELSE limits.hits END + :amount,"
+    " expires_at = CASE WHEN limits.expires_at <= :now THEN :until ELSE limits.expires_at END"
+)
+
+_T = TypeVar("_T")
+log = logging.getLogger(__name__)
 
 
 class DatabaseStorage(Storage):
@@ -38,15 +55,9 @@ class DatabaseStorage(Storage):
     def incr(self, key: str, expiry: int, amount: int = 1) -> int:
         now = self._clock()
         with self._db.begin(durable=False) as tx:
-            hits = tx.execute(
-                sa.text(
-                    "INSERT INTO limits (bucket, hits, expires_at) VALUES (:key, :amount, :until)"
-                    " ON CONFLICT (bucket) DO UPDATE SET"
-                    " hits = CASE WHEN limits.expires_at <= :now THEN 0 ELSE limits.hits END"
-                    " + :amount,"
-                    " expires_at = CASE WHEN limits.expires_at <= :now THEN excluded.expires_at"
-                    " ELSE limits.expires_at END RETURNING hits"
-                ),
+            exists = _EXISTS.get(tx.dialect.name, "ON CONFLICT (bucket) DO UPDATE SET")
+            tx.execute(
+                sa.text(f"{_INSERT} {exists} {_COUNT}"),
                 {
                     "key": key,
                     "amount": amount,
@@ -54,6 +65,8 @@ class DatabaseStorage(Storage):
                     "until": stamp(now + timedelta(seconds=expiry)),
                 },
             )
+            # Nobody counts in between: the row is locked now.
+            hits = tx.execute(sa.text("SELECT hits FROM limits WHERE bucket = :key"), {"key": key})
             return int(hits.scalar_one())
 
     def get(self, key: str) -> int:
@@ -87,6 +100,55 @@ class DatabaseStorage(Storage):
                 ),
                 {"key": key, "now": stamp(self._clock())},
             ).one_or_none()
+
+
+class RedisStorage(DatabaseStorage):
+    """Counters in Redis; while it does not answer, in our table, so that limits never fall away.
+
+    Both begin with empty counters, so that an outage lets at most twice as many through.
+    """
+
+    STORAGE_SCHEME: ClassVar[list[str] | None] = [REDIS_SCHEME]  # type: ignore[misc]
+
+    def __init__(
+        self,
+        uri: str | None = None,
+        *,
+        redis_url: str,
+        database: Database,
+        clock: Callable[[], datetime],
+    ) -> None:
+        super().__init__(uri, database=database, clock=clock)
+        options: dict[str, Any] = {
+            "socket_timeout": REDIS_TIMEOUT_SECONDS,
+            "socket_connect_timeout": REDIS_TIMEOUT_SECONDS,
+            "retry": Retry(NoBackoff(), 1),  # Of its own it would wait for seconds.
+        }
+        self._redis = cast(Storage, storage_from_string(redis_url, **options))
+        self._again_at = monotonic()
+
+    def incr(self, key: str, expiry: int, amount: int = 1) -> int:
+        own = super().incr
+        return self._either(
+            lambda: self._redis.incr(key, expiry, amount), lambda: own(key, expiry, amount)
+        )
+
+    def get(self, key: str) -> int:
+        own = super().get
+        return self._either(lambda: self._redis.get(key), lambda: own(key))
+
+    def get_expiry(self, key: str) -> float:
+        own = super().get_expiry
+        return self._either(lambda: self._redis.get_expiry(key), lambda: own(key))
+
+    def _either(self, redis: Callable[[], _T], own: Callable[[], _T]) -> _T:
+        if monotonic() >= self._again_at:
+            try:
+                return redis()
+            except self._redis.base_exceptions as error:
+                self._again_at = monotonic() + REDIS_AGAIN_SECONDS
+                log.error("redis unavailable", extra={"cause": type(error).__name__})
+        return own()
 
 
 def purge(tx: Transaction, *, now: datetime) -> None:

@@ -1,4 +1,4 @@
-"""Our own database: connections, transactions and numbered migrations.
+"""Our own database: connections, transactions and the time that all hosts share.
 
 Times are kept as text of fixed width in UTC (`2026-11-22T15:50:00.000000Z`): they sort as text and
 read the same in every database and every client.
@@ -7,19 +7,19 @@ read the same in every database and every client.
 from __future__ import annotations
 
 import itertools
-import re
 import secrets
 import sqlite3
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from datetime import UTC, datetime
-from importlib import resources
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import monotonic, sleep
-from typing import Any
+from typing import Any, cast
 
 import sqlalchemy as sa
 
+from reset import migrations
+from reset.engine import open_engine
 from reset.errors import StoreUnavailable
 
 BUSY_TIMEOUT_MS = 5000
@@ -48,12 +48,17 @@ def new_key(now: datetime) -> str:
 
 
 class Database:
-    """Our tables, reached by a SQLAlchemy URL; connects on first use."""
+    """Our tables, in SQLite, PostgreSQL, MariaDB or MySQL; connects on first use."""
 
     def __init__(self, url: str) -> None:
-        self._engine = sa.create_engine(url, hide_parameters=True, pool_pre_ping=False)
-        if self._engine.dialect.name == "sqlite":
+        self._ahead = timedelta(0)
+        self._migrated = False
+        if url.startswith("sqlite:"):
+            self._engine = sa.create_engine(url, hide_parameters=True, pool_pre_ping=False)
             _prepare_sqlite(self._engine)
+        else:
+            self._engine = open_engine(url)
+            self._prepare_server()
 
     def begin(self, *, durable: bool = True) -> AbstractContextManager[Transaction]:
         """One transaction: committed at the end of the block, rolled back by an exception.
@@ -64,11 +69,43 @@ class Database:
         Raises:
             StoreUnavailable: the database did not answer or could not write; nothing was kept.
         """
+        self._migrate_once()
         return self._transaction(durable=durable)
 
     def read(self) -> AbstractContextManager[Transaction]:
-        """A consistent view for reading; takes no lock that a writer would wait for."""
+        """A view for reading; takes no lock that a writer would wait for."""
+        self._migrate_once()
         return self._transaction(read_only=True)
+
+    def now(self) -> datetime:
+        """The time (UTC) by the clock of the database's server, which all hosts share.
+
+        Compared anew with each new connection; before the first one, and for SQLite, it is the
+        time of this host.
+        """
+        return datetime.now(UTC) + self._ahead
+
+    def migrate(self) -> int:
+        """Apply the migrations that are missing, each once; returns the version it is at now.
+
+        Safe to run twice and from two processes: they wait for one another.
+
+        Raises:
+            StoreUnavailable: the database could not be changed.
+        """
+        with self._transaction(durable=True) as tx:
+            version = migrations.apply(tx)
+        self._migrated = True
+        return version
+
+    def close(self) -> None:
+        """Give up all connections; the next use opens new ones (needed after a fork)."""
+        self._engine.dispose()
+
+    def _migrate_once(self) -> None:
+        # Also where the database did not answer when the process was started.
+        if not self._migrated:
+            self.migrate()
 
     @contextmanager
     def _transaction(self, **options: bool) -> Iterator[Transaction]:
@@ -80,44 +117,41 @@ class Database:
         except (sa.exc.DBAPIError, sa.exc.TimeoutError, OSError) as error:
             raise StoreUnavailable(type(error.__cause__ or error).__name__) from error
 
-    def migrate(self) -> int:
-        """Apply the migrations that are missing, each once; returns the version it is at now.
+    def _prepare_server(self) -> None:
+        is_postgresql = self._engine.dialect.name == "postgresql"
 
-        Safe to run twice and from two processes: they wait for one another.
+        @sa.event.listens_for(self._engine, "connect")
+        def _configure(connection: sa.engine.interfaces.DBAPIConnection, _: object) -> None:
+            cursor = connection.cursor()
+            if is_postgresql:
+                # Whatever is usual on that server: what was accepted must be on its disk.
+                cursor.execute(_DURABLE)
+            cursor.execute(
+                "SELECT clock_timestamp()" if is_postgresql else "SELECT UTC_TIMESTAMP(6)"
+            )
+            (server,) = cast(tuple[datetime], cursor.fetchone())
+            connection.commit()
+            aware = server if server.tzinfo else server.replace(tzinfo=UTC)
+            self._ahead = aware - datetime.now(UTC)
 
-        Raises:
-            StoreUnavailable: the database could not be changed; what was begun is undone.
-        """
-        with self.begin() as tx:
-            tx.execute(sa.text(_VERSIONS))
-            version = int(tx.execute(sa.text(_VERSION)).scalar_one())
-            for number, statements in _migrations():
-                if number > version:
-                    for statement in statements:
-                        tx.execute(sa.text(statement))
-                    tx.execute(sa.text("INSERT INTO schema_version VALUES (:v)"), {"v": number})
-                    version = number
-        return version
+        if is_postgresql:
 
-    def close(self) -> None:
-        """Give up all connections; the next use opens new ones (needed after a fork)."""
-        self._engine.dispose()
-
-
-_VERSION = "SELECT COALESCE(MAX(version), 0) FROM schema_version"
-_VERSIONS = "CREATE TABLE IF NOT EXISTS schema_version (version INTEGER PRIMARY KEY)"
+            @sa.event.listens_for(self._engine, "begin")
+            def _begin(connection: sa.Connection) -> None:
+                if connection.get_execution_options().get("durable") is False:
+                    connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
 
 
-def _migrations() -> list[tuple[int, list[str]]]:
-    """(number, statements) of each file `migrations/NUMBER_NAME.sql`, in order."""
-    files = resources.files("reset").joinpath("migrations").iterdir()
-    steps = [(int(f.name[:4]), f.read_text("utf-8")) for f in files if f.name.endswith(".sql")]
-    return sorted((number, _statements(sql)) for number, sql in steps)
+_DURABLE = (
+    "SELECT set_config('synchronous_commit', 'on', false)"
+    " WHERE current_setting('synchronous_commit') = 'off'"
+)
 
 
-def _statements(sql: str) -> list[str]:
-    without_comments = re.sub(r"--.*", "", sql)
-    return [part.strip() for part in without_comments.split(";") if part.strip()]
+def hold(tx: Transaction, query: str, **values: str) -> None:
+    """Lock the rows of *query* until *tx* ends; on SQLite a writer is alone in any case."""
+    if tx.dialect.name != "sqlite":
+        tx.execute(sa.text(f"{query} FOR UPDATE"), values).all()
 
 
 def _prepare_sqlite(engine: sa.Engine) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from reset import audit, links
 from reset.accounts import Account, AccountBackend, eligible
@@ -70,8 +70,8 @@ class Delivery:
                 return
         with self._db.begin() as tx:
             for message_id, request in outbox.newly_overdue(tx, now=now):
-                outbox.mark_overdue(tx, message_id, now=now)
-                audit.note(tx, request, "overdue", now=now)
+                if outbox.mark_overdue(tx, message_id, now=now):
+                    audit.note(tx, request, "overdue", now=now)
 
     def _reset_link(self, message: Message, *, now: datetime) -> Letter | None:
         with self._db.read() as tx:
@@ -102,11 +102,13 @@ class Delivery:
     def _is_too_much(
         self, tx: Transaction, message: Message, accounts: Sequence[Account], *, now: datetime
     ) -> bool:
-        """Over the limit of the address, while each account has a live link of another mail.
+        """Over the limit, while each account has a live link of another mail.
 
         Without such a link the mail leaves: who asks too often must not lock the owner out.
         """
-        if message.content["limited"] == "no":
+        if message.content["limited"] == "no" and not self._are_mailed_enough(
+            tx, message.request, accounts, now=now
+        ):
             return False
         since = now - self._rules.link_lifetime
         return all(
@@ -115,6 +117,23 @@ class Delivery:
                 for link in links.open_since(tx, account.id, since=since)
             )
             for account in accounts
+        )
+
+    def _are_mailed_enough(
+        self, tx: Transaction, request: str, accounts: Sequence[Account], *, now: datetime
+    ) -> bool:
+        """Whether an account got as many mails as an address may ask for.
+
+        Counted by the mails themselves: it holds whatever became of the counters.
+        """
+        audit.hold_alike(tx, request)
+        return any(
+            links.mailed_since(
+                tx, account.id, now - timedelta(seconds=limit.get_expiry()), but=request
+            )
+            >= limit.amount
+            for account in accounts
+            for limit in self._rules.mails_per_account
         )
 
     def _link_to(self, tx: Transaction, request: str, account: Account, *, now: datetime) -> Link:

@@ -1,4 +1,4 @@
-"""Who may ask how often: Flask-Limiter, with counters in our own database.
+"""Who may ask how often: Flask-Limiter, with counters in our own database or in Redis.
 
 Counters are keyed on what was typed and where it came from, never on what was found.
 """
@@ -34,13 +34,17 @@ class Limits:
         per_address: str,
         keys: Sequence[str],
         clock: Callable[[], datetime],
+        storage_uri: str,
     ) -> None:
+        options = {"database": database, "clock": clock}
+        if storage_uri:
+            options["redis_url"] = storage_uri
         limiter = Limiter(
             client_network,
             app=app,
             strategy="fixed-window",
-            storage_uri=f"{counters.SCHEME}://",
-            storage_options={"database": database, "clock": clock},  # type: ignore[dict-item]
+            storage_uri=f"{counters.REDIS_SCHEME if storage_uri else counters.SCHEME}://",
+            storage_options=options,  # type: ignore[arg-type]
         )
         self._strategy = limiter.limiter
         self._per_ip = parse_many(per_ip)

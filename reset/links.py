@@ -11,7 +11,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from reset.db import Transaction, stamp
+from reset.db import Transaction, hold, stamp
 from reset.tokens import new_id
 
 _COLUMNS = "id, request, account, fingerprint, state, origin"
@@ -77,9 +77,9 @@ def note_opened(tx: Transaction, link: Link, *, now: datetime) -> bool:
 def claim(tx: Transaction, link: Link, *, until: datetime, origin: str) -> bool:
     """Take an open link for one attempt to set a password; False if somebody else has it.
 
-    One attempt for each account: a directory cannot compare before it sets. The transaction of a
-    writer is alone on SQLite, so that what is seen here holds.
+    One attempt for each account: a directory cannot compare before it sets.
     """
+    hold_accounts_of(tx, link.request)
     return not is_claimed(tx, link.account) and _changed(
         tx,
         "UPDATE links SET state = 'claimed', claimed_until = :until, origin = :origin"
@@ -87,6 +87,16 @@ def claim(tx: Transaction, link: Link, *, until: datetime, origin: str) -> bool:
         id=link.id,
         until=stamp(until),
         origin=origin,
+    )
+
+
+def hold_accounts_of(tx: Transaction, request: str) -> None:
+    """Let nobody else claim, use or close a link of the accounts of *request* until *tx* ends."""
+    hold(
+        tx,
+        "SELECT id FROM links WHERE account IN"
+        " (SELECT account FROM links WHERE request = :request) ORDER BY id",
+        request=request,
     )
 
 
@@ -158,6 +168,18 @@ def open_since(tx: Transaction, account: str, *, since: datetime) -> list[Link]:
         {"account": account, "since": stamp(since)},
     )
     return [Link(*row) for row in rows]
+
+
+def mailed_since(tx: Transaction, account: str, since: datetime, *, but: str) -> int:
+    """For how many requests, *but* not that one, links of *account* were made since *since*."""
+    found = tx.execute(
+        sa.text(
+            "SELECT COUNT(DISTINCT request) FROM links WHERE account = :account"
+            " AND created_at > :since AND request <> :but"
+        ),
+        {"account": account, "since": stamp(since), "but": but},
+    )
+    return int(found.scalar_one())
 
 
 def close_all(tx: Transaction, account: str) -> list[str]:

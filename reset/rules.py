@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from limits import RateLimitItem
+
 from reset.accounts import Account
 from reset.links import Link
 from reset.mail.outbox import Retry
@@ -22,6 +24,7 @@ class Rules:
     mail_host: str
     retry: Retry
     retention: timedelta
+    mails_per_account: Sequence[RateLimitItem]
 
     @property
     def link_tokens(self) -> Tokens:

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 import limits
 import sqlalchemy as sa
 
+from reset import engine
 from reset.address import normalise
 from reset.errors import ConfigurationError, InvalidAddress
 from reset.loopback import is_loopback
@@ -25,6 +26,7 @@ SECRETS = frozenset(
         "ACCOUNTS_URL",
         "ACCOUNTS_LDAP_BIND_PASSWORD",
         "MAIL_PASSWORD",
+        "RATELIMIT_STORAGE_URI",
     }
 )
 LONGEST_LINK = 120  # Mail programs break longer lines, and the link with them.
@@ -179,12 +181,22 @@ class Values:
                 self.fault(name, f"{origin} is no origin such as https://portal.example:8443")
         return origins
 
-    def sqlite_url(self, name: str, default: str = "") -> str:
+    def database_url(self, name: str, default: str) -> str:
         value = self.text(name, default)
-        if not value:
-            self.fault(name, "is missing")
-        elif not value.startswith("sqlite:///") or not _names_file(value):
-            self.fault(name, "must be a SQLite address such as sqlite:////var/lib/portal.sqlite")
+        try:
+            engine.open_engine(value).dispose()
+        except (sa.exc.SQLAlchemyError, TypeError, ValueError) as error:
+            self.fault(
+                name,
+                "must be an address such as sqlite:////var/lib/restablecer/reset.sqlite or"
+                f" postgresql://name:password@host/database ({type(error).__name__})",
+            )
+        return value
+
+    def redis_url(self, name: str) -> str:
+        value = self.text(name)
+        if value and not re.fullmatch(r"rediss?://[^\s/]+(/\d*)?", value):
+            self.fault(name, "must be an address such as redis://:password@127.0.0.1:6379/0")
         return value
 
     def file(self, name: str) -> Path | None:
@@ -236,11 +248,4 @@ def _is_web_address(value: str) -> bool:
         parts = urlsplit(value)
         return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
-        return False
-
-
-def _names_file(url: str) -> bool:
-    try:
-        return sa.make_url(url).database not in (None, "", ":memory:")
-    except sa.exc.ArgumentError:
         return False

@@ -266,10 +266,16 @@ def portal(tmp_path: Path) -> Portal:
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
+def state_url(tmp_path: Path) -> str:
+    """Where the service keeps its own state."""
+    return f"sqlite:///{tmp_path}/reset.sqlite"
+
+
+@pytest.fixture
+def settings(tmp_path: Path, state_url: str) -> Settings:
     environ = {
         **ENVIRON,
-        "RESET_DATABASE_URL": f"sqlite:///{tmp_path}/reset.sqlite",
+        "RESET_DATABASE_URL": state_url,
         "RESET_ACCOUNTS_URL": f"sqlite:///{tmp_path}/portal.sqlite",
     }
     return config.load(environ, tmp_path)

@@ -1,4 +1,4 @@
-"""The recipes of `docs/portals.md`, to be run as they stand there."""
+"""The recipes of the manual, to be run as they stand there."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
-PAGE = Path(__file__).parent.parent / "docs" / "portals.md"
+DOCS = Path(__file__).parent.parent / "docs"
 
 
 @dataclass(frozen=True)
@@ -21,9 +21,9 @@ class Recipe:
     settings: dict[str, str]
 
 
-def recipe(title: str) -> Recipe:
+def recipe(title: str, page: str = "portals.md") -> Recipe:
     """The recipe under the heading *title*."""
-    sections = re.split("^## ", PAGE.read_text("utf-8"), flags=re.M)
+    sections = re.split("^## ", (DOCS / page).read_text("utf-8"), flags=re.M)
     (section,) = (text for text in sections if text.startswith(f"{title}\n"))
     sql = "\n".join(_blocks(section, "sql"))
     lines = io.StringIO("\n".join(_blocks(section, "ini")))

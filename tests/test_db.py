@@ -85,7 +85,7 @@ def test_failed_step_leaves_nothing(
 ) -> None:
     """A migration that fails half-way is undone as a whole."""
     steps = [(1, ["CREATE TABLE half (x INTEGER)", "CREATE TABLE half (x INTEGER)"])]
-    monkeypatch.setattr("reset.db._migrations", lambda: steps)
+    monkeypatch.setattr("reset.migrations._steps", lambda: steps)
     with pytest.raises(StoreUnavailable):
         database.migrate()
     with closing(sqlite3.connect(tmp_path / "deep" / "reset.sqlite")) as db:

@@ -233,6 +233,8 @@ def test_counters_are_shared_and_exact(
         thread.start()
     for thread in threads:
         thread.join()
+    for database in databases:
+        database.close()
     assert sorted(hits) == list(range(1, 101))
 
 

@@ -15,13 +15,13 @@ from reset.accounts.hashes import SCHEMES
 from reset.accounts.ldap import Directory
 from reset.accounts.sql import Table
 from reset.accounts.sql.backend import SqlAccounts
-from reset.accounts.sql.engine import parse
 from reset.accounts.sql.statements import (
     after_change_fault,
     assignments_fault,
     select_fault,
     update_fault,
 )
+from reset.engine import parse
 from reset.errors import ConfigurationError
 from reset.values import Values
 

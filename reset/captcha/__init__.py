@@ -103,15 +103,13 @@ def purge(tx: Transaction, *, before: datetime) -> None:
 
 
 def _spend(tx: Transaction, spent: str, *, now: datetime) -> None:
-    inserted = tx.execute(
-        sa.text(
-            "INSERT INTO captcha_spent (nonce, spent_at) VALUES (:nonce, :now)"
-            " ON CONFLICT (nonce) DO NOTHING"
-        ),
-        {"nonce": spent, "now": stamp(now)},
-    )
-    if inserted.rowcount != 1:
-        raise CaptchaRefused
+    try:
+        tx.execute(
+            sa.text("INSERT INTO captcha_spent (nonce, spent_at) VALUES (:nonce, :now)"),
+            {"nonce": spent, "now": stamp(now)},
+        )
+    except sa.exc.IntegrityError:
+        raise CaptchaRefused from None
 
 
 @dataclass(frozen=True)

@@ -160,12 +160,13 @@ def newly_overdue(tx: Transaction, *, now: datetime) -> list[tuple[str, str]]:
     return [(row.id, row.request) for row in rows]
 
 
-def mark_overdue(tx: Transaction, message_id: str, *, now: datetime) -> None:
-    """Mark a waiting message for the help desk's attention."""
-    tx.execute(
-        sa.text("UPDATE outbox SET overdue_at = :now WHERE id = :id"),
+def mark_overdue(tx: Transaction, message_id: str, *, now: datetime) -> bool:
+    """Mark a waiting message for the help desk's attention; True for the one who did."""
+    marked = tx.execute(
+        sa.text("UPDATE outbox SET overdue_at = :now WHERE id = :id AND overdue_at IS NULL"),
         {"now": stamp(now), "id": message_id},
     )
+    return marked.rowcount == 1
 
 
 def _update(tx: Transaction, message: Message, change: str, **values: str) -> bool:

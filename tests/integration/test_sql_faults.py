@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from reset import engine
 from reset.accounts import hashes
-from reset.accounts.sql import Table, engine
+from reset.accounts.sql import Table
 from reset.errors import (
     AccountsUnavailable,
     ChangeUncertain,

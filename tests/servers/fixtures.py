@@ -13,6 +13,7 @@ import pytest
 from tests.conftest import FOR_LDAP, leave_out, library, program
 from tests.servers.certificates import Authority
 from tests.servers.sql import SqlServer, mariadb, postgresql
+from tests.servers.state import empty, state_database
 from tests.stores import Store, store_of
 
 if TYPE_CHECKING:  # They need python-ldap.
@@ -32,6 +33,25 @@ def sql_server() -> Iterator[Callable[[str], SqlServer | None]]:
             return started.get(kind)
 
         yield server
+
+
+@pytest.fixture(scope="session")
+def state_servers(
+    sql_server: Callable[[str], SqlServer | None],
+) -> Iterator[Callable[[str], str]]:
+    """The address of an empty database for the service's own state, on a server of a kind."""
+    made: dict[str, str] = {}
+    with ExitStack() as stack:
+
+        def state(kind: str) -> str:
+            server = sql_server(kind)
+            assert server is not None
+            if kind not in made:
+                made[kind] = stack.enter_context(state_database(server))
+            empty(server)
+            return made[kind]
+
+        yield state
 
 
 def _start(kind: str) -> AbstractContextManager[SqlServer]:

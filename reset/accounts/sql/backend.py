@@ -13,10 +13,10 @@ import sqlalchemy as sa
 from reset.accounts import Account, Finding, hashes
 from reset.accounts.fields import applying, as_text, is_active
 from reset.accounts.sql import Table, statements
-from reset.accounts.sql.engine import described, is_encrypted, is_local, is_refusal, open_engine
 from reset.accounts.sql.lookup import Lookup
 from reset.accounts.sql.statements import bind, decode, encode
 from reset.address import has_address
+from reset.engine import described, is_encrypted, is_local, is_refusal, open_engine
 from reset.errors import AccountChanged, AccountsUnavailable, ChangeUncertain, PasswordRefused
 
 

@@ -1,0 +1,36 @@
+"""The service's own state on a database server, made as the manual says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import sqlalchemy as sa
+
+from reset.db import Database
+from tests.recipes import recipe
+from tests.servers.sql import PASSWORD, SqlServer
+
+NAME = "restablecer_estado"
+_TITLES = {"postgresql": "State in PostgreSQL", "mysql": "State in MariaDB or MySQL"}
+
+
+@contextmanager
+def state_database(server: SqlServer) -> Iterator[str]:
+    """A database with our tables and a role that owns it; its address as a setting."""
+    found = recipe(_TITLES[server.kind], "several-hosts.md")
+    with server.admin().connect() as root:
+        for statement in found.sql:
+            root.execute(sa.text(statement.replace("change-me", PASSWORD)))
+    url = server.url(NAME, NAME)
+    state = Database(url)
+    state.migrate()
+    state.close()
+    yield url
+
+
+def empty(server: SqlServer) -> None:
+    """Forget everything in the state."""
+    with server.admin(NAME).connect() as root:
+        for table in ("requests", "captcha_spent", "limits"):
+            root.exec_driver_sql(f"DELETE FROM {table}")
