@@ -1,0 +1,134 @@
+"""Limits in a real Redis, and what holds while it is away."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from flask import Flask
+
+from reset import counters
+from tests.conftest import ADDRESS, Visitor, program
+from tests.servers import redis as servers
+from tests.servers.redis import RedisServer
+
+MakeApp = Callable[..., Flask]
+MakeVisitor = Callable[[Flask], Visitor]
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> RedisServer:
+    return RedisServer(program("the Redis tests", "redis-server", "redis-server"), tmp_path)
+
+
+@pytest.fixture
+def up(redis: RedisServer) -> Iterator[ExitStack]:
+    """The server runs; closing this ends it."""
+    with ExitStack() as stack:
+        stack.enter_context(redis.running())
+        yield stack
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Redis that was away is asked again with the next request."""
+    monkeypatch.setattr(counters, "REDIS_AGAIN_SECONDS", 0)
+
+
+@pytest.fixture
+def hosts(redis: RedisServer, make_app: MakeApp, make_visitor: MakeVisitor) -> list[Visitor]:
+    """A visitor of each of two hosts that share the Redis."""
+    changes = {"ratelimit_storage_uri": redis.url, "limit_per_ip": "3 per minute"}
+    return [make_visitor(make_app(**changes)) for _ in range(2)]
+
+
+def statuses(hosts: list[Visitor]) -> list[int]:
+    """What six forms in turn are answered, three at each host."""
+    return [visitor.client.post("/").status_code for visitor in hosts * 3]
+
+
+@pytest.mark.usefixtures("up")
+def test_hosts_share_one_count(redis: RedisServer, hosts: list[Visitor]) -> None:
+    """Three are let through, wherever they came in, and our own table is spared."""
+    assert statuses(hosts) == [400, 400, 400, 429, 429, 429]
+    assert redis.admin.dbsize() == 1
+    with hosts[0].parts.database.read() as tx:
+        assert tx.exec_driver_sql("SELECT COUNT(*) FROM limits").scalar() == 0
+
+
+def test_redis_that_is_away_leaves_the_limits(hosts: list[Visitor]) -> None:
+    """Our own database counts, for all hosts together; nobody sees an error."""
+    assert statuses(hosts) == [400, 400, 400, 429, 429, 429]
+
+
+def test_redis_killed_meanwhile_lets_twice_as_many_through(
+    up: ExitStack, hosts: list[Visitor]
+) -> None:
+    """Not more: the count begins anew, in our own database."""
+    assert statuses(hosts) == [400, 400, 400, 429, 429, 429]
+    up.close()
+    assert statuses(hosts) == [400, 400, 400, 429, 429, 429]
+
+
+@pytest.mark.usefixtures("at_once")
+def test_redis_is_used_again_when_it_is_back(redis: RedisServer, hosts: list[Visitor]) -> None:
+    """Without a restart."""
+    statuses(hosts)
+    with redis.running():
+        statuses(hosts)
+        assert redis.admin.dbsize() == 1
+
+
+@pytest.mark.usefixtures("up", "at_once")
+@pytest.mark.parametrize("fault", ["flushed", "full", "wrong type", "silent", "password"])
+def test_no_fault_of_redis_is_an_error_for_the_visitor(
+    redis: RedisServer, hosts: list[Visitor], fault: str
+) -> None:
+    """Flushed, without memory, with foreign keys, without rights: the limit holds."""
+    statuses(hosts)
+    if fault == "flushed":
+        redis.admin.flushall()
+    elif fault == "full":
+        redis.admin.flushall()
+        redis.admin.config_set("maxmemory", "1")
+    elif fault == "wrong type":
+        (key,) = redis.admin.scan_iter()
+        redis.admin.delete(key)
+        redis.admin.lpush(key, "x")
+    elif fault == "silent":
+        redis.admin.client_pause(3000)
+    else:
+        redis.admin.config_set("requirepass", "other")
+        redis.admin.client_kill_filter(_type="normal", skipme=True)
+    assert statuses(hosts) == [400, 400, 400, 429, 429, 429]
+
+
+@pytest.mark.usefixtures("up")
+def test_mails_stay_few_when_all_counters_are_lost(
+    redis: RedisServer, make_app: MakeApp, make_visitor: MakeVisitor, ana: int
+) -> None:
+    """A limit of mails per address holds by the mails themselves."""
+    visitor = make_visitor(make_app(ratelimit_storage_uri=redis.url))
+    for _ in range(9):
+        assert visitor.ask().status_code == 303
+        visitor.run_worker()
+        redis.admin.flushall()
+        visitor.clock.advance(minutes=1)
+    assert len(visitor.mails()) == 5
+    assert visitor.trace() == ["requested", "limited"]
+    visitor.clock.advance(hours=1)
+    visitor.ask()
+    visitor.run_worker()
+    assert len(visitor.mails(ADDRESS)) == 6
+
+
+def test_silent_redis_is_waited_for_only_now_and_then(
+    make_app: MakeApp, make_visitor: MakeVisitor, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One request in ten seconds finds out; the others go straight to our own database."""
+    with servers.silent() as url:
+        visitor = make_visitor(make_app(ratelimit_storage_uri=url))
+        assert {visitor.client.post("/").status_code for _ in range(5)} == {400}
+    assert [r.message for r in caplog.records].count("redis unavailable") == 1
