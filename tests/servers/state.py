@@ -12,6 +12,7 @@ from tests.recipes import recipe
 from tests.servers.sql import PASSWORD, SqlServer
 
 NAME = "restablecer_estado"
+_TABLES = ("events", "links", "outbox", "requests", "captcha_spent", "limits", "schema_version")
 _TITLES = {"postgresql": "State in PostgreSQL", "mysql": "State in MariaDB or MySQL"}
 
 
@@ -32,5 +33,28 @@ def state_database(server: SqlServer) -> Iterator[str]:
 def empty(server: SqlServer) -> None:
     """Forget everything in the state."""
     with server.admin(NAME).connect() as root:
-        for table in ("requests", "captcha_spent", "limits"):
+        present = sa.inspect(root).get_table_names()
+        for table in {"requests", "captcha_spent", "limits"}.intersection(present):
             root.exec_driver_sql(f"DELETE FROM {table}")
+
+
+def drop_tables(server: SqlServer) -> None:
+    """As if the service had never been there."""
+    with server.admin(NAME).connect() as root:
+        for table in _TABLES:
+            root.exec_driver_sql(f"DROP TABLE IF EXISTS {table}")
+
+
+@contextmanager
+def locked_out(server: SqlServer) -> Iterator[None]:
+    """The service may not connect during the block."""
+    account = f"ROLE {NAME}" if server.kind == "postgresql" else f"USER '{NAME}'@'%%'"
+    no, yes = (
+        ("NOLOGIN", "LOGIN") if server.kind == "postgresql" else ("ACCOUNT LOCK", "ACCOUNT UNLOCK")
+    )
+    with server.admin().connect() as root:
+        root.exec_driver_sql(f"ALTER {account} {no}")
+        try:
+            yield
+        finally:
+            root.exec_driver_sql(f"ALTER {account} {yes}")

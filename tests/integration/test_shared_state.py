@@ -1,0 +1,239 @@
+"""Several hosts over one state in PostgreSQL or MariaDB: who comes second waits, and sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from datetime import UTC, datetime, timedelta
+from threading import Barrier
+from typing import TypeVar
+
+import pytest
+import sqlalchemy as sa
+from flask import Flask
+
+from config import Settings
+from reset import links, migrations
+from reset.accounts import Account
+from reset.accounts.memory import MemoryAccounts
+from reset.db import Database
+from reset.errors import LinkBusy, StoreUnavailable
+from reset.links import Link
+from tests.conftest import ADDRESS, START, Visitor, links_in
+from tests.servers.sql import SqlServer
+from tests.servers.state import NAME, drop_tables, locked_out
+
+SOON = START + timedelta(minutes=2)
+MakeApp = Callable[..., Flask]
+MakeVisitor = Callable[[Flask], Visitor]
+T = TypeVar("T")
+
+
+@pytest.fixture(params=["postgresql", "mysql"])
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def state_url(kind: str, state_servers: Callable[[str], str]) -> str:
+    return state_servers(kind)
+
+
+@pytest.fixture
+def server(kind: str, sql_server: Callable[[str], SqlServer]) -> SqlServer:
+    return sql_server(kind)
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[ThreadPoolExecutor]:
+    """Other hosts."""
+    with ThreadPoolExecutor(8) as hosts:
+        yield hosts
+
+
+def waits(act: Future[T]) -> Future[T]:
+    """Fails if *act* does not wait for us."""
+    wait([act], timeout=0.5)
+    assert not act.done()
+    return act
+
+
+def two_links(visitor: Visitor) -> list[Link]:
+    """Two live links of Ana's account, from two mails."""
+    visitor.link()
+    visitor.link()
+    with visitor.parts.database.read() as tx:
+        return [
+            link
+            for request in visitor.parts.flow.trace(ADDRESS)
+            for link in links.of_request(tx, request.number)
+        ]
+
+
+def claim(database: Database, link: Link) -> bool:
+    with database.begin() as tx:
+        return links.claim(tx, link, until=SOON, origin="")
+
+
+def test_two_links_of_one_account_are_not_claimed_at_once(
+    visitor: Visitor, ana: int, elsewhere: ThreadPoolExecutor
+) -> None:
+    """The second host waits for the first, and then finds the account busy."""
+    first, second = two_links(visitor)
+    database = visitor.parts.database
+    with database.begin() as tx:
+        assert links.claim(tx, first, until=SOON, origin="")
+        late = waits(elsewhere.submit(claim, database, second))
+    assert late.result() is False
+
+
+def test_denial_waits_for_a_claim(
+    visitor: Visitor, ana: int, elsewhere: ThreadPoolExecutor
+) -> None:
+    """ "No fui yo" is not said while a password is being set: it would come to nothing."""
+    first, _ = two_links(visitor)
+    token = links_in(visitor.mails()[0], "no-fui-yo")[0].rpartition("/")[2]
+    with visitor.parts.database.begin() as tx:
+        assert links.claim(tx, first, until=SOON, origin="")
+        late = waits(elsewhere.submit(visitor.parts.bearer.deny, token, now=START))
+    assert isinstance(late.exception(), LinkBusy)
+
+
+def test_account_ids_are_compared_exactly(make_app: MakeApp, make_visitor: MakeVisitor) -> None:
+    """`A1` and `a1` are two accounts, whatever the database usually takes for alike."""
+    accounts = MemoryAccounts(
+        Account(id=f'"{one}"', address=f"{two}@example.com", login="x", credential="x")
+        for one, two in (("a1", "ana"), ("A1", "beto"))
+    )
+    visitor = make_visitor(make_app(accounts))
+    ana, beto = visitor.link("ana@example.com"), visitor.link("beto@example.com")
+    assert visitor.set_password(ana).status_code == 303
+    assert visitor.set_password(beto).status_code == 303
+
+
+def test_last_mail_of_the_hour_is_sent_by_one_worker(
+    make_app: MakeApp, make_visitor: MakeVisitor, elsewhere: ThreadPoolExecutor
+) -> None:
+    """Workers that prepare mails for one account at once do not each take the last one."""
+    start = Barrier(4)
+
+    class Accounts(MemoryAccounts):
+        def find_by_address(self, address: str) -> list[Account]:
+            start.wait(30)
+            return super().find_by_address(address)
+
+    accounts = Accounts([Account(id='"1"', address=ADDRESS, login="x", credential="x")])
+    visitor = make_visitor(make_app(accounts, limit_per_address="1 per hour"))
+    delivery = visitor.parts.delivery
+    for _ in range(4):  # As when the counters were lost: none of them is marked.
+        visitor.parts.flow.request(ADDRESS, allowed=True, origin="", now=START)
+    messages = delivery.claim(limit=4, now=START)
+    prepared = list(elsewhere.map(lambda m: delivery.prepare_mail(m, now=START), messages))
+    assert len([letter for letter in prepared if letter]) == 1
+
+
+def test_overdue_is_noted_once(visitor: Visitor, ana: int, elsewhere: ThreadPoolExecutor) -> None:
+    """Two workers that find it at the same moment give the help desk one mark."""
+    visitor.ask()
+    late = START + timedelta(hours=12)
+    start = Barrier(8)
+
+    def mark(_: int) -> None:
+        start.wait(30)
+        visitor.parts.delivery.mark_overdue(now=late)
+
+    list(elsewhere.map(mark, range(8)))
+    assert visitor.trace() == ["requested", "overdue"]
+
+
+def test_purge_takes_all_that_hangs_on_a_request(visitor: Visitor, ana: int) -> None:
+    """Trace, link and mail go with it."""
+    visitor.link()
+    visitor.clock.advance(days=100)
+    visitor.run_worker()
+    with visitor.parts.database.read() as tx:
+        left = [
+            tx.exec_driver_sql(f"SELECT COUNT(*) FROM {table}").scalar()
+            for table in ("requests", "events", "links", "outbox")
+        ]
+    assert left == [0, 0, 0, 0]
+
+
+def test_hosts_tell_the_time_by_the_database(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A host whose clock is wrong by two minutes agrees with the others all the same."""
+
+    class Ahead(datetime):
+        @classmethod
+        def now(cls, tz: object = None) -> Ahead:
+            return cls.fromtimestamp(datetime.now(UTC).timestamp() + 120, UTC)
+
+    database = Database(settings.database_url)
+    monkeypatch.setattr("reset.db.datetime", Ahead)
+    with database.read():
+        pass
+    database.close()
+    assert abs(database.now() - datetime.now(UTC)) < timedelta(seconds=60)
+
+
+def test_hosts_that_start_together_migrate_once(
+    server: SqlServer, settings: Settings, elsewhere: ThreadPoolExecutor
+) -> None:
+    """They wait for one another; every table is there afterwards."""
+    drop_tables(server)
+    databases = [Database(settings.database_url) for _ in range(6)]
+    start = Barrier(len(databases))
+
+    def migrate(database: Database) -> int:
+        start.wait(30)
+        version = database.migrate()
+        database.close()
+        return version
+
+    assert list(elsewhere.map(migrate, databases)) == [1] * 6
+
+
+@pytest.mark.parametrize("done", [0, 1, 3, 8])
+def test_migration_cut_off_goes_on(
+    server: SqlServer, settings: Settings, monkeypatch: pytest.MonkeyPatch, done: int
+) -> None:
+    """Killed after any statement; the next start does the rest."""
+    drop_tables(server)
+    database, steps = Database(settings.database_url), migrations._steps()
+    ((number, statements),) = steps
+    broken = [*statements[:done], "CREATE NONSENSE"]
+    monkeypatch.setattr(migrations, "_steps", lambda: [(number, broken)])
+    with pytest.raises(StoreUnavailable):
+        database.migrate()
+    monkeypatch.setattr(migrations, "_steps", lambda: steps)
+    assert database.migrate() == 1
+    with database.read() as tx:
+        assert len(sa.inspect(tx).get_table_names()) == 7
+    database.close()
+
+
+def test_database_that_comes_late_is_migrated_then(
+    server: SqlServer, make_app: MakeApp, make_visitor: MakeVisitor
+) -> None:
+    """Down when the service starts; no restart is needed."""
+    drop_tables(server)
+    with locked_out(server):
+        visitor = make_visitor(make_app())
+        assert visitor.client.get("/readyz").status_code == 503
+    assert visitor.ask().status_code == 303
+
+
+@pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
+def test_accepted_is_on_disk_whatever_is_usual_there(server: SqlServer, settings: Settings) -> None:
+    """A server that acknowledges before it writes is told not to, but for what can be lost."""
+    with server.admin(NAME).connect() as root:
+        root.exec_driver_sql(f"ALTER DATABASE {NAME} SET synchronous_commit = off")
+    database, levels = Database(settings.database_url), []
+    for durable in (True, False, True):
+        with database.begin(durable=durable) as tx:
+            levels.append(tx.exec_driver_sql("SHOW synchronous_commit").scalar())
+    database.close()
+    with server.admin(NAME).connect() as root:
+        root.exec_driver_sql(f"ALTER DATABASE {NAME} RESET synchronous_commit")
+    assert levels == ["on", "off", "on"]
