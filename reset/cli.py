@@ -45,6 +45,17 @@ def worker() -> None:
 
 
 @commands.command()
+def restored() -> None:
+    """After the service's database was put back from a backup, and before the start.
+
+    Old mails are not sent again and old links stay dead; who asked before the backup asks again.
+    """
+    with _told_when_down():
+        count = service().flow.restored(now=service().clock())
+    click.echo(f"requests that were pending in the backup and are void now: {count}")
+
+
+@commands.command()
 @click.argument("number_or_address", nargs=-1, required=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 def trace(number_or_address: tuple[str, ...], as_json: bool) -> None:

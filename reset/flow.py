@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from datetime import datetime, timedelta
 
-from reset import audit, captcha, counters
+from reset import audit, captcha, counters, links
 from reset.address import normalise
 from reset.audit import ResetRequest
 from reset.db import Database
@@ -69,6 +69,17 @@ class Flow:
             counters.purge(tx, now=now)
             before = now - self._rules.retention
             return audit.purge(tx, before=before, unless=outbox.WAITING_REQUESTS)
+
+    def restored(self, *, now: datetime) -> int:
+        """Void what a backup held as pending: since then it was mailed and used, or it was not.
+
+        Returns how many requests that concerns; who made one of them asks again.
+        """
+        with self._db.begin() as tx:
+            pending = {*outbox.drop_waiting(tx), *links.close_everything(tx)}
+            for request in sorted(pending):
+                audit.note(tx, request, "restored", now=now)
+        return len(pending)
 
     def trace(self, number_or_address: str) -> list[ResetRequest]:
         """The request of that number, or the latest of that address; may be empty."""

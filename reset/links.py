@@ -196,6 +196,14 @@ def close_all(tx: Transaction, account: str) -> list[str]:
     return requests
 
 
+def close_everything(tx: Transaction) -> list[str]:
+    """Close all links that are open or claimed; returns the requests they belonged to."""
+    pending = "state IN ('open', 'claimed')"
+    rows = tx.execute(sa.text(f"SELECT DISTINCT request FROM links WHERE {pending}")).all()
+    tx.execute(sa.text(f"UPDATE links SET state = 'closed' WHERE {pending}"))
+    return [str(row.request) for row in rows]
+
+
 def with_lapsed_claim(tx: Transaction, *, now: datetime) -> list[Link]:
     """Links claimed by somebody who never came back (a crash in the middle)."""
     rows = tx.execute(

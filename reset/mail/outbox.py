@@ -148,6 +148,18 @@ def put_back(tx: Transaction, message: Message, *, due_at: datetime) -> bool:
     return _update(tx, message, "state = 'queued', due_at = :due", due=stamp(due_at))
 
 
+def drop_waiting(tx: Transaction) -> list[str]:
+    """Drop all mails that wait; returns the requests they belonged to."""
+    rows = tx.execute(sa.text(WAITING_REQUESTS)).all()
+    tx.execute(
+        sa.text(
+            "UPDATE outbox SET state = 'dropped', content = '{}'"
+            " WHERE state IN ('queued', 'sending')"
+        )
+    )
+    return [str(row.request) for row in rows]
+
+
 def newly_overdue(tx: Transaction, *, now: datetime) -> list[tuple[str, str]]:
     """(id, request) of messages that wait for twelve hours and are not marked yet."""
     rows = tx.execute(
