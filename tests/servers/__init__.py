@@ -45,12 +45,23 @@ def running(
     command: Sequence[str], log: Path, is_up: Callable[[], bool]
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run *command* until the end of the block; starts when *is_up* says so."""
-    with log.open("wb") as output, subprocess.Popen(command, stdout=output, stderr=output) as one:
-        try:
-            _wait(one, log, is_up)
-            yield one
-        finally:
-            stop(one)
+    one = start(command, log, is_up)
+    try:
+        yield one
+    finally:
+        stop(one)
+
+
+def start(command: Sequence[str], log: Path, is_up: Callable[[], bool]) -> subprocess.Popen[bytes]:
+    """Run *command*; returns when *is_up* says so."""
+    with log.open("ab") as output:
+        server = subprocess.Popen(command, stdout=output, stderr=output)
+    try:
+        _wait(server, log, is_up)
+    except BaseException:
+        stop(server)
+        raise
+    return server
 
 
 def wait_for(host: str, port: int, server: subprocess.Popen[bytes]) -> None:

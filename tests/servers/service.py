@@ -86,9 +86,21 @@ class Host:
     Args:
         folder: for the log; must exist.
         environ: settings beside those of `ENVIRON`, such as the addresses of the stores.
+        root: where the code is.
+        before: put before each command, such as a program that sets the clock.
     """
 
-    def __init__(self, folder: Path, environ: Mapping[str, str], *, web_workers: int = 2) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        environ: Mapping[str, str],
+        *,
+        web_workers: int = 2,
+        root: Path = ROOT,
+        before: Sequence[str] = (),
+    ) -> None:
+        self._root = root
+        self._before = before
         self.port = free_port()
         self.log_path = folder / f"host-{self.port}.log"
         self._environ = {
@@ -126,8 +138,8 @@ class Host:
         """Any process with the host's settings, in a process group of its own."""
         with self.log_path.open("ab") as log:
             process = subprocess.Popen(
-                command,
-                cwd=ROOT,
+                [*self._before, *command],
+                cwd=self._root,
                 env=self._environ | environ,
                 stdout=log,
                 stderr=log,

@@ -13,19 +13,44 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from tests.servers import as_user, folder, free_port, running
+from tests.servers import as_user, folder, free_port, start, stop
 
 PASSWORD = "Servicio:2026/@"
 
 
-@dataclass(frozen=True)
+@dataclass
 class SqlServer:
     """A running server; ``root`` is its administrator's URL, ``folder`` where it keeps its data."""
 
     kind: str
     root: sa.URL
     folder: Path
-    pid: int
+    command: list[str]
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        """The process that all others of the server are children of."""
+        assert self.process is not None
+        return self.process.pid
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        self.process = start(self.command, self.folder.with_name("log"), self._answers)
+
+    def crash(self) -> None:
+        """End it at once, as in a power cut, but for what the kernel has to write."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGQUIT if self.kind == "postgresql" else signal.SIGKILL)
+        self.process.wait(30)
+
+    def _answers(self) -> bool:
+        engine = sa.create_engine(self.root, poolclass=sa.NullPool)
+        try:
+            with engine.connect():
+                return True
+        except sa.exc.OperationalError:
+            return False
 
     def admin(self, database: str | None = None) -> sa.Engine:
         """An engine of the administrator, each statement committed at once."""
@@ -63,8 +88,8 @@ def postgresql(programs: Path) -> Iterator[SqlServer]:
         root = sa.URL.create(
             "postgresql+psycopg", "postgres", host="127.0.0.1", port=port, database="postgres"
         )
-        with running(command, home / "log", lambda: _answers(root)) as server:
-            yield SqlServer("postgresql", root, data, server.pid)
+        with _running(SqlServer("postgresql", root, data, command)) as server:
+            yield server
 
 
 @contextmanager
@@ -94,8 +119,18 @@ def mariadb(install: str, daemon: str) -> Iterator[SqlServer]:
             *("--innodb-flush-log-at-trx-commit=0", "--skip-log-bin"),
         ]
         root = sa.URL.create("mysql+pymysql", "root", host="127.0.0.1", port=port, database="mysql")
-        with running(command, home / "log", lambda: _answers(root)) as server:
-            yield SqlServer("mysql", root, data, server.pid)
+        with _running(SqlServer("mysql", root, data, command)) as server:
+            yield server
+
+
+@contextmanager
+def _running(server: SqlServer) -> Iterator[SqlServer]:
+    server.start()
+    try:
+        yield server
+    finally:
+        assert server.process is not None
+        stop(server.process)
 
 
 def _run(command: list[str]) -> None:
@@ -114,15 +149,6 @@ def _certificate(data: Path, user: list[str]) -> None:
             *("-keyout", str(data / "server.key"), "-out", str(data / "server.crt")),
         ]
     )
-
-
-def _answers(root: sa.URL) -> bool:
-    engine = sa.create_engine(root, poolclass=sa.NullPool)
-    try:
-        with engine.connect():
-            return True
-    except sa.exc.OperationalError:
-        return False
 
 
 @contextmanager
