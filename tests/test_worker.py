@@ -321,3 +321,17 @@ def test_worker_writes_as_often_for_everybody(visitor: Visitor, ana: int) -> Non
         visitor.run_worker()
     assert len(visitor.sender.sent) == 1
     assert writes.count(ADDRESS) == writes.count("nadie@example.com") > 0
+
+
+def test_readiness_does_not_tell_that_a_mail_waits(
+    visitor: Visitor, clock: Clock, ana: int
+) -> None:
+    """With the mail server down only a registered person's mail waits; /readyz stays as it is."""
+    visitor.sender.failures = [DOWN] * 100
+    visitor.ask()
+    for _ in range(60):
+        visitor.run_worker()
+        clock.advance(minutes=1)
+        visitor.run_worker()
+        assert visitor.client.get("/readyz").status_code == 200
+    assert visitor.trace()[-1] == "mail_deferred"
