@@ -86,14 +86,22 @@ class Delivery:
                 event = "request_closed"
             elif usable and self._is_too_much(tx, message, wanted, now=now):
                 wanted, event = [], "limited"
-            if not wanted:
-                outbox.mark_dropped(tx, message)
-                audit.note(tx, message.request, event, now=now, **details)
-                return None
-            if not links.of_request(tx, message.request):
+            if wanted and not links.of_request(tx, message.request):
                 audit.note(tx, message.request, event, now=now, accounts=len(wanted))
             opened = [self._link_to(tx, message.request, account, now=now) for account in wanted]
+        if not wanted:
+            self._note_dropped(message, event, details, now=now)
+            return None
         return self._letter_with_links(message, wanted, opened, now=now)
+
+    def _note_dropped(
+        self, message: Message, event: str, details: Mapping[str, str], *, now: datetime
+    ) -> None:
+        # A transaction of its own, as that of `note_sent`: SQLite has one writer, and requests that
+        # wait for it could count how often the worker wrote.
+        with self._db.begin() as tx:
+            if outbox.mark_dropped(tx, message):
+                audit.note(tx, message.request, event, now=now, **details)
 
     def _is_wanted(self, tx: Transaction, request: str, account: Account) -> bool:
         """Neither denied, nor was the password of *account* set after this request was made."""

@@ -122,3 +122,7 @@ class MailRefused(ResetError):
     def __init__(self, answer: str) -> None:
         super().__init__(answer)
         self.answer = answer
+
+
+class Unmeasurable(ResetError):
+    """A running service could not be measured: it is out of reach, or refuses every request."""

@@ -120,6 +120,18 @@ def test_nobody_is_looked_up_while_asking(visitor: Visitor, portal: Portal) -> N
     assert visitor.ask().status_code == 303
 
 
+def test_wrong_letters_are_answered_alike(visitor: Visitor, portal: Portal, ana: int) -> None:
+    """Nobody is looked up for them either; the page differs only in what was typed."""
+    portal.path.unlink()
+    answers = []
+    for email in (ADDRESS, "nix@example.com"):
+        page = visitor.ask(email, captcha="wrong")
+        text = page.text.replace(hidden(page.text, "challenge"), "C").replace(email, "E")
+        answers.append((page.status_code, [*page.headers], text))
+    assert answers[0] == answers[1]
+    assert answers[0][0] == 200
+
+
 def test_asking_changes_no_account(visitor: Visitor, portal: Portal, ana: int) -> None:
     """Before a valid link is used, the accounts stay as they were."""
     before = portal.rows()

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+import sqlalchemy as sa
 from flask import Flask
 
 from config import Settings
@@ -301,3 +302,34 @@ def test_readiness_asks_for_an_attended_queue(visitor: Visitor, clock: Clock, an
     visitor.parts.delivery.claim(limit=5, now=clock())
     clock.advance(minutes=11)
     assert visitor.client.get("/readyz").status_code == 503
+
+
+def test_worker_writes_as_often_for_everybody(visitor: Visitor, ana: int) -> None:
+    """SQLite has one writer: by waiting for it, other requests could count its transactions."""
+    visitor.run_worker()  # The first run purges.
+    writes: list[str] = []
+
+    def count(connection: sa.Connection) -> None:
+        if not connection.get_execution_options().get("read_only"):
+            writes.append(email)
+
+    sa.event.listen(visitor.parts.database._engine, "commit", count)
+    for email in (ADDRESS, "nadie@example.com"):
+        visitor.ask(email)
+        visitor.run_worker()
+    assert len(visitor.sender.sent) == 1
+    assert writes.count(ADDRESS) == writes.count("nadie@example.com") > 0
+
+
+def test_readiness_does_not_tell_that_a_mail_waits(
+    visitor: Visitor, clock: Clock, ana: int
+) -> None:
+    """With the mail server down only a registered person's mail waits; /readyz stays as it is."""
+    visitor.sender.failures = [DOWN] * 100
+    visitor.ask()
+    for _ in range(60):
+        visitor.run_worker()
+        clock.advance(minutes=1)
+        visitor.run_worker()
+        assert visitor.client.get("/readyz").status_code == 200
+    assert visitor.trace()[-1] == "mail_deferred"

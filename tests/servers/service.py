@@ -148,6 +148,12 @@ class Host:
         self._processes.append(process)
         return process
 
+    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """A command of the operator, with the host's settings, until it ends."""
+        return subprocess.run(
+            command, cwd=ROOT, env=self._environ, capture_output=True, text=True, check=False
+        )
+
     def kill(self, process: subprocess.Popen[bytes], how: int = signal.SIGKILL) -> None:
         """Send a signal to *process* and its children; waits for the end of it."""
         with suppress(ProcessLookupError):
