@@ -325,12 +325,17 @@ def test_json_is_malformed(visitor: Visitor, body: str) -> None:
     assert response.status_code == 400
 
 
-def test_file_part_is_malformed(visitor: Visitor) -> None:
-    """A file in the place of a field is no address."""
-    challenge = visitor.challenge()
-    data = {"email": (io.BytesIO(b"x"), "x.txt"), "captcha": "a"}
-    response = visitor.client.post("/", data=data | {"challenge": challenge})
-    assert response.status_code == 400
+@pytest.mark.parametrize(
+    ("path", "field"),
+    [("/", "email"), ("/", "captcha"), ("/", "challenge"), ("/nueva", "token"), ("/", "foto")],
+)
+def test_file_part_is_malformed(visitor: Visitor, path: str, field: str) -> None:
+    """No form of ours has a file: in the place of a field, beside it, or anywhere."""
+    data: dict[str, Any] = dict.fromkeys(("email", "captcha", "token", "password", "confirm"), "a")
+    data |= {"email": ADDRESS, "challenge": visitor.challenge()}
+    for fields in ([], [data.get(field, "a")]):
+        sent = data | {field: [*fields, (io.BytesIO(b"x"), "x.txt")]}
+        assert visitor.client.post(path, data=sent).status_code == 400
 
 
 @pytest.mark.parametrize("error", [OSError, RuntimeError])
