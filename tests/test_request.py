@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable
+from time import thread_time
 from typing import Any
 
 import pytest
@@ -382,3 +383,15 @@ def test_open_form_survives_a_rotation(make_app: Callable[..., Flask]) -> None:
     after = make_app(secret_keys=(KEY, KEY[::-1])).test_client()
     data = {"email": ADDRESS, "challenge": challenge, "captcha": answer(challenge, [KEY])}
     assert after.post("/", data=data).status_code == 303
+@pytest.mark.parametrize("field", ["email", "captcha"])
+def test_flood_of_accents_costs_no_time(visitor: Visitor, field: str) -> None:
+    """To put 30 000 accents in order takes seconds of CPU: nobody's address or letters need it."""
+    flood = "a" + "\u0345" * 14_000 + "\u0300" * 14_000 + "@example.com"
+    challenge = visitor.challenge()
+    data = {"email": ADDRESS, "captcha": "x", "challenge": challenge, field: flood}
+    before = thread_time()
+    response = visitor.client.post("/", data=data, content_type="multipart/form-data")
+    assert response.status_code == 200
+    assert thread_time() - before < 0.3
+
+
