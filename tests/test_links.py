@@ -39,6 +39,7 @@ from tests.conftest import (
     links_in,
 )
 
+SECOND = "Silla-Roja-Nube-17"
 URL_SAFE = string.ascii_letters + string.digits + "-_"
 
 
@@ -627,6 +628,37 @@ def test_denial_between_reading_and_claiming_wins(
     assert visitor.set_password(link).status_code == 503
     assert visitor.set_password(link).status_code == 410
     assert portal.lets_in(ana, OLD_PASSWORD)
+
+
+def test_second_use_that_was_judged_already_waits(
+    unreliable: MakeUnreliable, portal: Portal, ana: int
+) -> None:
+    """Two uses of one link pass the rules; while the first writes, the second does not begin."""
+    visitor, accounts = unreliable(KeyboardInterrupt())
+    accounts.failure = None
+    link, statuses = visitor.link(), []
+    judged, writing, refused = (threading.Event() for _ in range(3))
+
+    def judge(account: Account, password: str) -> bool | None:
+        if password != NEW_PASSWORD:
+            judged.set()
+            writing.wait(30)
+        return False
+
+    def use_second() -> None:
+        data = {"token": link.rpartition("/")[2], "password": SECOND, "confirm": SECOND}
+        statuses.append(visitor.app.test_client().post("/nueva", data=data).status_code)
+        refused.set()
+
+    accounts.has_password = judge  # type: ignore[method-assign]
+    accounts.before = [writing.set, lambda: refused.wait(30)]
+    second = threading.Thread(target=use_second)
+    second.start()
+    judged.wait(30)
+    assert visitor.set_password(link).status_code == 303
+    second.join()
+    assert statuses == [503]
+    assert portal.lets_in(ana, NEW_PASSWORD)
 
 
 def test_store_that_is_down_leaves_the_link_as_it_was(unreliable: MakeUnreliable, ana: int) -> None:

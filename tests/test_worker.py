@@ -293,6 +293,15 @@ def test_purge_leaves_a_link_that_lives(
     assert visitor.parts.flow.trace(ADDRESS) == []
 
 
+def test_purge_forgets_no_captcha_that_can_be_answered(visitor: Visitor, clock: Clock) -> None:
+    """What was spent stays spent until its challenge is too old."""
+    challenge = visitor.challenge()
+    assert visitor.ask(challenge=challenge).status_code == 303
+    clock.advance(minutes=29)
+    visitor.run_worker()
+    assert visitor.ask(challenge=challenge).status_code == 200
+
+
 def test_nothing_outlives_the_retention(visitor: Visitor, clock: Clock, ana: int) -> None:
     """Of a whole reset, no row is left in any table but the version's."""
     visitor.set_password(visitor.link())

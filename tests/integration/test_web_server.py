@@ -43,7 +43,14 @@ HEADS = [
 ]
 PATHS = [
     *("/.git/config", "/.env", "/.htaccess", "/app.py", "/instance/reset.sqlite"),
-    *("/static/", "/static/..%2fapp.py", "/static/../app.py", "/static/%2e%2e/.env"),
+    *(
+        "/static/",
+        "/static/app.py",
+        "/static/.env",
+        "/static/..%2fapp.py",
+        "/static/../app.py",
+        "/static/%2e%2e/.env",
+    ),
     *("/static/....//app.py", "/static//etc/passwd", "/static/css/../../app.py"),
     *("/debug", "/console", "/docs", "/openapi.json", "/swagger", "/metrics", "/status"),
     *("/admin", "/login", "/phpinfo.php", "/trace", "/actuator", "/graphql", "/server-status"),
