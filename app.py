@@ -66,6 +66,7 @@ def create_app(
     logs.configure()
     settings = settings or _loaded()
     app = Flask(__name__, static_url_path=f"{settings.path}/static")
+    app.url_map.merge_slashes = False  # A redirect would follow Host and X-Forwarded-Proto.
     app.config.update(_flask_config(settings))
     if settings.trusted_proxies:
         hops = settings.trusted_proxies

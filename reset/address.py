@@ -28,9 +28,10 @@ def normalise(typed: str) -> str:
     Raises:
         InvalidAddress: it could not be an address of any account.
     """
-    address = unicodedata.normalize("NFC", tidy(typed))
-    if len(address) > LONGEST:
+    address = tidy(typed)
+    if len(address) > LONGEST:  # First: to put many accents in order takes seconds.
         raise InvalidAddress
+    address = unicodedata.normalize("NFC", address)
     try:
         parts = validate_email(
             address,

@@ -151,9 +151,13 @@ def _events(tx: Transaction, number: str) -> list[Event]:
 def purge(tx: Transaction, *, before: datetime, unless: str) -> int:
     """Delete requests older than *before* with all that hangs on them; returns how many.
 
+    Nothing may have happened to them since: a mail that left late brought a link that lives on.
     *unless* is a SELECT of the numbers that are still needed.
     """
     return tx.execute(
-        sa.text(f"DELETE FROM requests WHERE created_at < :before AND number NOT IN ({unless})"),
+        sa.text(
+            f"DELETE FROM requests WHERE created_at < :before AND number NOT IN ({unless})"
+            " AND NOT EXISTS (SELECT 1 FROM events WHERE request = number AND at >= :before)"
+        ),
         {"before": stamp(before)},
     ).rowcount

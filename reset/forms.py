@@ -21,7 +21,7 @@ FORM_TYPES = ("application/x-www-form-urlencoded", "multipart/form-data")
 
 
 def require_fields(*names: str) -> None:
-    """Accept a form only if each of *names* was sent exactly once, as text.
+    """Accept a form only if each of *names* was sent exactly once, as text, and no file at all.
 
     Raises:
         BadRequest: a browser with our page never sends such a form.
@@ -35,7 +35,8 @@ def require_fields(*names: str) -> None:
     except Exception as error:
         # Broken off, or chunks that are none: each web server has errors of its own for it.
         raise BadRequest from error
-    if any(len(request.form.getlist(name)) != 1 for name in names):
+    # Flask-WTF would take a file for the field of its name, and first.
+    if request.files or any(len(request.form.getlist(name)) != 1 for name in names):
         raise BadRequest
 
 

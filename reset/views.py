@@ -23,13 +23,14 @@ FRAMED = ("reset.request_reset", "reset.submit_request", "reset.request_sent")
 _PICTURE_KEPT = timedelta(minutes=30)
 
 
-@pages.get("/")
+# Without its last slash, too: the router's redirect there would follow the request's Host.
+@pages.get("/", strict_slashes=False)
 def request_reset() -> str:
     """The form for e-mail and captcha."""
     return _request_page(RequestForm(email=request.args.get("email", "")[:254]))
 
 
-@pages.post("/")
+@pages.post("/", strict_slashes=False)
 def submit_request() -> str | AnyResponse:
     """Store a request; the answer is the same for every address."""
     parts = service()

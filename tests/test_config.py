@@ -380,3 +380,20 @@ def test_own_class_that_is_not_there_is_told(
     with pytest.raises(SystemExit):
         make_app(accounts_source=OwnBackend(path, ""))
     assert f"RESET_ACCOUNTS_BACKEND: {path} cannot be imported." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("file", ["requirements", "requirements-ldap", "requirements-dev"])
+def test_every_dependency_is_pinned_with_its_hash(file: str) -> None:
+    """What is installed tomorrow is, byte for byte, what was tested."""
+    text = (ROOT / f"{file}.txt").read_text().replace("\\\n", "")
+    packages = [line for line in text.splitlines() if line and not line.strip().startswith("#")]
+    pinned = re.compile(r"[\w.\[\]-]+==\S+( ; [^-]+)?( +--hash=sha256:[0-9a-f]{64})+")
+    assert [line for line in packages if not pinned.fullmatch(line.strip())] == []
+    assert packages
+
+
+def test_only_checked_packages_are_installed() -> None:
+    """Wherever the manual or make installs something, pip compares the hashes."""
+    for file in ("Makefile", "README.md", "docs/portals.md"):
+        for line in (ROOT / file).read_text("utf-8").splitlines():
+            assert "pip install" not in line or "--require-hashes" in line, line

@@ -14,7 +14,7 @@ from config import Settings
 from reset.counters import DatabaseStorage
 from reset.db import Database
 from reset.errors import MailDeferred
-from tests.conftest import Clock, Portal, Visitor, hash_bcrypt, links_in
+from tests.conftest import KEY, Clock, Portal, Visitor, hash_bcrypt, links_in
 
 
 def post_from(visitor: Visitor, address: str, **headers: str) -> TestResponse:
@@ -34,6 +34,34 @@ def test_client_is_stopped_with_the_time_to_wait(
     assert "1 minuto" in stopped.text
     clock.advance(seconds=60)
     assert visitor.ask().status_code == 303
+
+
+def test_edge_of_a_window_lets_twice_the_number_through_at_most(
+    make_app: Callable[..., Flask], make_visitor: Callable[[Flask], Visitor], clock: Clock
+) -> None:
+    """Late in one window and early in the next: as many as the README says, and no more."""
+    visitor = make_visitor(make_app(limit_per_ip="3 per minute"))
+    post_from(visitor, "192.0.2.1")
+    clock.advance(seconds=59)
+    late = [post_from(visitor, "192.0.2.1").status_code for _ in range(3)]
+    clock.advance(seconds=2)
+    early = [post_from(visitor, "192.0.2.1").status_code for _ in range(4)]
+    clock.advance(seconds=58)
+    assert late + early == [400, 400, 429, 400, 400, 400, 429]
+    assert post_from(visitor, "192.0.2.1").status_code == 429
+
+
+def test_rotation_of_the_key_is_no_new_quota(
+    make_app: Callable[..., Flask], make_visitor: Callable[[Flask], Visitor], ana: int
+) -> None:
+    """What an address asked for before a key was added counts after it."""
+    before = make_visitor(make_app(limit_per_address="2 per hour"))
+    after = make_visitor(make_app(limit_per_address="2 per hour", secret_keys=(KEY, KEY[::-1])))
+    before.ask()
+    before.ask()
+    after.ask(challenge=before.challenge())
+    after.run_worker()
+    assert len(after.mails()) == 2
 
 
 def test_address_over_its_limit_is_answered_as_always(

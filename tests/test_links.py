@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import string
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -18,11 +19,12 @@ from reset.accounts.sql.backend import SqlAccounts
 from reset.bearer import CLAIM
 from reset.errors import (
     AccountsUnavailable,
+    BadToken,
     ChangeUncertain,
     ConfigurationError,
     StoreUnavailable,
 )
-from reset.tokens import Tokens
+from reset.tokens import Tokens, new_id
 from tests.conftest import (
     ADDRESS,
     ENVIRON,
@@ -36,6 +38,9 @@ from tests.conftest import (
     hash_bcrypt,
     links_in,
 )
+
+SECOND = "Silla-Roja-Nube-17"
+URL_SAFE = string.ascii_letters + string.digits + "-_"
 
 
 def test_new_password_lets_in_and_the_old_one_not(
@@ -90,6 +95,32 @@ def test_spellings_of_a_used_link_are_used(visitor: Visitor, ana: int, tail: str
     link = visitor.link()
     visitor.set_password(link)
     assert visitor.client.get(link + tail).status_code == 410
+
+
+def test_last_letter_of_a_link_has_several_spellings(visitor: Visitor, ana: int) -> None:
+    """A token ends in spare bits; whichever spelling is used, it was the one use of all."""
+    link = visitor.link()
+    spellings = [link[:-1] + letter for letter in URL_SAFE if reads(link[7:-1] + letter)]
+    assert len(spellings) == 4
+    assert visitor.set_password(spellings[spellings.index(link) - 1]).status_code == 303
+    again = {visitor.set_password(one, "Otra-Mesa-Azul-77").status_code for one in spellings}
+    assert again == {410}
+
+
+def reads(token: str) -> bool:
+    try:
+        return bool(Tokens([KEY], "link", "http://localhost:5000").read(token))
+    except BadToken:
+        return False
+
+
+def test_links_have_nothing_in_common() -> None:
+    """Of 2000 tokens of one second, no two share nine characters but those of the second."""
+    signer, pieces = Tokens([KEY], "link", "x"), []
+    for _ in range(2000):
+        payload, _, signature = signer.make(new_id(), now=START).split(".")
+        pieces += [part[i : i + 9] for part in (payload, signature) for i in range(len(part) - 8)]
+    assert len(set(pieces)) == len(pieces)
 
 
 def test_reading_uses_nothing_up(visitor: Visitor, portal: Portal, ana: int) -> None:
@@ -212,6 +243,21 @@ def test_link_dies_with_what_it_was_made_for(
     assert portal.rows() == before
 
 
+@pytest.mark.parametrize("again", [False, True], ids=["deleted", "made again"])
+def test_link_dies_with_its_account(
+    visitor: Visitor, portal: Portal, ana: int, again: bool
+) -> None:
+    """An account of the same name, address and even row is another one."""
+    link = visitor.link()
+    portal.execute("DELETE FROM usuarios")
+    if again:
+        portal.add(id=ana)
+    before = portal.rows()
+    assert visitor.client.get(link).status_code == 410
+    assert visitor.set_password(link).status_code == 410
+    assert portal.rows() == before
+
+
 def test_using_one_link_ends_the_others(visitor: Visitor, ana: int) -> None:
     """Every mailed link works until one of the account is used."""
     mailed = []
@@ -261,12 +307,11 @@ def test_damaged_token_is_unknown(visitor: Visitor, token: str) -> None:
 
 
 def test_no_byte_of_a_token_can_be_changed(visitor: Visitor, ana: int) -> None:
-    """A token with one other character in payload or time is unknown."""
+    """A token with one other character, in payload, time or signature, is unknown."""
     link = visitor.link()
     head, _, token = link.rpartition("/")
-    signed = token.rpartition(".")[0]
-    for place in range(len(signed) - 1):
-        other = "A" if signed[place] != "A" else "B"
+    for place in range(len(token) - 1):  # The last one has spare bits.
+        other = "A" if token[place] != "A" else "B"
         forged = f"{head}/{token[:place]}{other}{token[place + 1 :]}"
         assert "No reconocemos" in visitor.client.get(forged).text
         visitor.clock.advance(seconds=3)
@@ -279,11 +324,15 @@ def test_link_of_another_deployment_is_unknown(visitor: Visitor, ana: int) -> No
     assert "No reconocemos" in visitor.client.get(f"/nueva/{token}").text
 
 
-def test_deny_token_sets_no_password(visitor: Visitor, portal: Portal, ana: int) -> None:
-    """The "no fui yo" link of a mail is of another purpose."""
+def test_token_of_another_purpose_sets_no_password(
+    visitor: Visitor, portal: Portal, ana: int
+) -> None:
+    """Neither the "no fui yo" of the same mail nor a captcha's challenge is a link."""
     visitor.link()
-    token = links_in(visitor.mails()[0], "no-fui-yo")[0].rpartition("/")[2]
-    assert visitor.set_password(f"/nueva/{token}").status_code == 410
+    deny = links_in(visitor.mails()[0], "no-fui-yo")[0].rpartition("/")[2]
+    for token in (deny, visitor.challenge()):
+        assert visitor.client.get(f"/nueva/{token}").status_code == 410
+        assert visitor.set_password(f"/nueva/{token}").status_code == 410
     assert portal.lets_in(ana, OLD_PASSWORD)
 
 
@@ -294,14 +343,18 @@ def test_reload_of_the_clean_address_explains(visitor: Visitor) -> None:
     assert 'href="/"' in response.text
 
 
-def test_token_counts_only_once_and_only_from_the_form(visitor: Visitor, ana: int) -> None:
-    """Two tokens are malformed; other fields are not read."""
-    link = visitor.link()
+def test_token_alone_decides_the_account(visitor: Visitor, portal: Portal, ana: int) -> None:
+    """Two tokens are malformed; other fields, and what stands in the address, are not read."""
+    beto = portal.add("beto", "beto@example.com")
+    link, other = visitor.link(), visitor.link("beto@example.com").rpartition("/")[2]
     token = link.rpartition("/")[2]
-    data = {"token": [token, token], "password": NEW_PASSWORD, "confirm": NEW_PASSWORD}
+    data = {"token": [token, other], "password": NEW_PASSWORD, "confirm": NEW_PASSWORD}
     assert visitor.client.post("/nueva", data=data).status_code == 400
-    data |= {"token": token, "email": "eve@evil.example", "user_id": "7"}
-    assert visitor.client.post("/nueva", data=data).status_code == 303
+    data |= {"token": token, "email": "beto@example.com", "id": str(beto), "login": "beto"}
+    url = f"/nueva?token={other}&email=beto@example.com&id={beto}&login=beto"
+    assert visitor.client.post(url, data=data).status_code == 303
+    assert portal.lets_in(ana, NEW_PASSWORD)
+    assert portal.lets_in(beto, OLD_PASSWORD)
 
 
 def test_key_rotation_keeps_links_alive(
@@ -555,6 +608,57 @@ def test_claim_that_ran_out_writes_nothing(
     accounts.get = slow  # type: ignore[method-assign]
     assert visitor.set_password(link).status_code == 503
     assert portal.lets_in(ana, OLD_PASSWORD)
+
+
+def test_denial_between_reading_and_claiming_wins(
+    unreliable: MakeUnreliable, portal: Portal, ana: int
+) -> None:
+    """A link that is closed while the rules are judged sets no password any more."""
+    visitor, accounts = unreliable(KeyboardInterrupt())
+    accounts.failure = None
+    link = visitor.link()
+    deny = links_in(visitor.mails()[0], "no-fui-yo")[0].rpartition("/")[2]
+    other = visitor.app.test_client()
+
+    def judge(account: Account, password: str) -> bool | None:
+        assert other.post("/no-fui-yo", data={"token": deny}).status_code == 200
+        return False
+
+    accounts.has_password = judge  # type: ignore[method-assign]
+    assert visitor.set_password(link).status_code == 503
+    assert visitor.set_password(link).status_code == 410
+    assert portal.lets_in(ana, OLD_PASSWORD)
+
+
+def test_second_use_that_was_judged_already_waits(
+    unreliable: MakeUnreliable, portal: Portal, ana: int
+) -> None:
+    """Two uses of one link pass the rules; while the first writes, the second does not begin."""
+    visitor, accounts = unreliable(KeyboardInterrupt())
+    accounts.failure = None
+    link, statuses = visitor.link(), []
+    judged, writing, refused = (threading.Event() for _ in range(3))
+
+    def judge(account: Account, password: str) -> bool | None:
+        if password != NEW_PASSWORD:
+            judged.set()
+            writing.wait(30)
+        return False
+
+    def use_second() -> None:
+        data = {"token": link.rpartition("/")[2], "password": SECOND, "confirm": SECOND}
+        statuses.append(visitor.app.test_client().post("/nueva", data=data).status_code)
+        refused.set()
+
+    accounts.has_password = judge  # type: ignore[method-assign]
+    accounts.before = [writing.set, lambda: refused.wait(30)]
+    second = threading.Thread(target=use_second)
+    second.start()
+    judged.wait(30)
+    assert visitor.set_password(link).status_code == 303
+    second.join()
+    assert statuses == [503]
+    assert portal.lets_in(ana, NEW_PASSWORD)
 
 
 def test_store_that_is_down_leaves_the_link_as_it_was(unreliable: MakeUnreliable, ana: int) -> None:
@@ -833,4 +937,9 @@ def test_confirmation_goes_to_the_address_of_the_change(visitor: Visitor, ana: i
     assert "Chrome en Android, red 190.25.x.x" in text
     assert "domingo 22 de noviembre de 2026, 10:00 a. m. (hora de Colombia" in text
     assert "ana.perez" in text
-    assert NEW_PASSWORD not in text + str(mail.html)
+    assert "Si no fue usted, comuníquese de inmediato" in text
+    assert "(605) 371 4545" in text
+    both = text + str(mail.html)
+    assert NEW_PASSWORD not in both
+    assert "/nueva" not in both
+    assert "/no-fui-yo" not in both

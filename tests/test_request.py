@@ -5,12 +5,15 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable
+from dataclasses import replace
+from time import thread_time
 from typing import Any
 
 import pytest
 from flask import Flask
 from werkzeug.test import TestResponse
 
+from reset.accounts.fields import rules
 from reset.captcha import answer
 from tests.conftest import ADDRESS, KEY, Clock, Portal, Visitor, hidden, links_in
 
@@ -34,7 +37,13 @@ def test_registered_address_gets_the_link(visitor: Visitor, ana: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "typed", [" ANA@example.com ", "ana@EXAMPLE.com\u200b", "\u00a0Ana@Example.Com"]
+    "typed",
+    [
+        " ANA@example.com ",
+        "ana@EXAMPLE.com\u200b",
+        "\u00a0Ana@Example.Com",
+        "\ufeffana@example.com",
+    ],
 )
 def test_address_is_found_as_people_type_it(visitor: Visitor, ana: int, typed: str) -> None:
     """Capitals, spaces and invisible characters of a copy do not matter."""
@@ -86,25 +95,39 @@ def test_kelvin_sign_is_a_k(visitor: Visitor, portal: Portal) -> None:
     assert [mail.recipients for mail in visitor.sender.sent] == [["mike@example.org"]]
 
 
-@pytest.mark.parametrize("kind", ["registered", "disabled", "unknown", "two spellings"])
-def test_everybody_is_answered_alike(visitor: Visitor, portal: Portal, kind: str) -> None:
-    """Status, headers and body do not tell whether the address is registered."""
-    if kind != "unknown":
-        portal.add(activo=0 if kind == "disabled" else 1)
-    if kind == "two spellings":
-        portal.add("otra", "Ana@example.com")
-    first = visitor.ask()
-    page = visitor.client.get(first.location)
-    visitor.run_worker()
-    second = visitor.ask()
-    answers = [_masked(first), _masked(page), _masked(second)]
-    assert answers == _answers_for_unknown(visitor)
+ANSWERED_ALIKE: dict[str, list[dict[str, Any]]] = {
+    "registered": [{}],
+    "disabled": [{"activo": 0}],
+    "no hash": [{"clave": ""}],
+    "excluded": [{"telefono": "0"}],
+    "two spellings": [{}, {"login": "otra", "email": "Ana@example.com"}],
+    "unknown": [],
+}
 
 
-def _answers_for_unknown(visitor: Visitor) -> list[Any]:
-    first = visitor.ask("nadie@example.com")
-    page = visitor.client.get(first.location)
-    return [_masked(first), _masked(page), _masked(visitor.ask("nadie@example.com"))]
+@pytest.mark.parametrize("kind", ANSWERED_ALIKE)
+def test_everybody_is_answered_alike(
+    make_app: Callable[..., Flask],
+    make_visitor: Callable[[Flask], Visitor],
+    portal: Portal,
+    kind: str,
+) -> None:
+    """No status, header or body tells who is registered: not at first, nor over the limit."""
+    excluding = replace(portal.table, exclude=rules("telefono=0"))
+    visitor = make_visitor(make_app(accounts_source=excluding, limit_per_address="2 per hour"))
+    for account in ANSWERED_ALIKE[kind]:
+        portal.add(**account)
+    assert _answers(visitor, ADDRESS) == _answers(visitor, "nadie@example.com")
+
+
+def _answers(visitor: Visitor, email: str) -> list[Any]:
+    """Five times asked, the worker busy in between: each answer and the page that it leads to."""
+    answers = []
+    for _ in range(5):
+        asked = visitor.ask(email)
+        answers += [_masked(asked), _masked(visitor.client.get(asked.location))]
+        visitor.run_worker()
+    return answers
 
 
 def _masked(response: TestResponse) -> tuple[int, list[tuple[str, str]], str]:
@@ -265,6 +288,18 @@ def test_last_good_second_of_a_challenge(visitor: Visitor, clock: Clock) -> None
     assert hidden(response.text, "challenge") != late
 
 
+@pytest.mark.parametrize("shown", [True, False], ids=["captcha shown", "no captcha"])
+def test_nothing_is_no_answer(visitor: Visitor, shown: bool) -> None:
+    """Who leaves letters and challenge empty, as if none had been asked for, asked for nothing."""
+    for letters in ("", "  ", "None", "null", "-"):
+        challenge = visitor.challenge() if shown else ""
+        data = {"email": ADDRESS, "captcha": letters, "challenge": challenge}
+        response = visitor.client.post("/", data=data)
+        assert response.status_code == 200
+        assert 'id="captcha-errors"' in response.text
+    assert visitor.parts.flow.trace(ADDRESS) == []
+
+
 @pytest.mark.parametrize("challenge", ["x", "a.b.c", "ñ", "=" * 300, "None", "."])
 def test_forged_challenge_is_refused(visitor: Visitor, challenge: str) -> None:
     """What we did not sign is answered with a fresh captcha."""
@@ -330,19 +365,26 @@ def test_form_of_the_wrong_shape_is_malformed(visitor: Visitor, data: dict[str, 
     assert visitor.client.post("/", data=data).status_code == 400
 
 
-@pytest.mark.parametrize("body", ['{"email":["v","e"]}', '{"email":true}', "[1]", '"x"', "{"])
-def test_json_is_malformed(visitor: Visitor, body: str) -> None:
-    """Only a form is read as a form."""
-    response = visitor.client.post("/", data=body, content_type="application/json")
-    assert response.status_code == 400
+@pytest.mark.parametrize("path", ["/", "/nueva", "/no-fui-yo"])
+def test_only_a_form_is_read_as_a_form(visitor: Visitor, path: str) -> None:
+    """JSON of any shape, and what a page of another site may send unasked, is malformed."""
+    bodies = ('{"email":["v","e"]}', '{"token":true}', "[1]", '"x"', "{", "email=v&token=x")
+    for kind in ("application/json", "text/plain"):
+        for body in bodies:
+            assert visitor.client.post(path, data=body, content_type=kind).status_code == 400
 
 
-def test_file_part_is_malformed(visitor: Visitor) -> None:
-    """A file in the place of a field is no address."""
-    challenge = visitor.challenge()
-    data = {"email": (io.BytesIO(b"x"), "x.txt"), "captcha": "a"}
-    response = visitor.client.post("/", data=data | {"challenge": challenge})
-    assert response.status_code == 400
+@pytest.mark.parametrize(
+    ("path", "field"),
+    [("/", "email"), ("/", "captcha"), ("/", "challenge"), ("/nueva", "token"), ("/", "foto")],
+)
+def test_file_part_is_malformed(visitor: Visitor, path: str, field: str) -> None:
+    """No form of ours has a file: in the place of a field, beside it, or anywhere."""
+    data: dict[str, Any] = dict.fromkeys(("email", "captcha", "token", "password", "confirm"), "a")
+    data |= {"email": ADDRESS, "challenge": visitor.challenge()}
+    for fields in ([], [data.get(field, "a")]):
+        sent = data | {field: [*fields, (io.BytesIO(b"x"), "x.txt")]}
+        assert visitor.client.post(path, data=sent).status_code == 400
 
 
 @pytest.mark.parametrize("error", [OSError, RuntimeError])
@@ -374,6 +416,18 @@ def test_hostile_sizes_are_cut_off(visitor: Visitor, data: dict[str, str]) -> No
     response = visitor.client.post("/", data=data, content_type="multipart/form-data")
     assert response.status_code == 413
     assert "<h1" in response.text
+
+
+@pytest.mark.parametrize("field", ["email", "captcha"])
+def test_flood_of_accents_costs_no_time(visitor: Visitor, field: str) -> None:
+    """To put 30 000 accents in order takes seconds of CPU: nobody's address or letters need it."""
+    flood = "a" + "\u0345" * 14_000 + "\u0300" * 14_000 + "@example.com"
+    challenge = visitor.challenge()
+    data = {"email": ADDRESS, "captcha": "x", "challenge": challenge, field: flood}
+    before = thread_time()
+    response = visitor.client.post("/", data=data, content_type="multipart/form-data")
+    assert response.status_code == 200
+    assert thread_time() - before < 0.3
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "TRACE"])

@@ -274,6 +274,47 @@ def test_old_requests_are_purged(visitor: Visitor, clock: Clock, ana: int) -> No
     assert left.number == waiting.replace("-", "")
 
 
+def test_purge_leaves_a_link_that_lives(
+    make_app: Callable[..., Flask],
+    make_visitor: Callable[[Flask], Visitor],
+    clock: Clock,
+    ana: int,
+) -> None:
+    """A mail that left late, after an outage, brings a link that is good for its whole life."""
+    visitor = make_visitor(make_app(retention=timedelta(days=2)))
+    visitor.ask()
+    clock.advance(days=2, seconds=1)
+    visitor.run_worker()
+    clock.advance(hours=11)
+    visitor.run_worker()
+    assert visitor.client.get(links_in(visitor.mails()[0])[0]).status_code == 200
+    clock.advance(days=2, seconds=1)
+    visitor.run_worker()
+    assert visitor.parts.flow.trace(ADDRESS) == []
+
+
+def test_purge_forgets_no_captcha_that_can_be_answered(visitor: Visitor, clock: Clock) -> None:
+    """What was spent stays spent until its challenge is too old."""
+    challenge = visitor.challenge()
+    assert visitor.ask(challenge=challenge).status_code == 303
+    clock.advance(minutes=29)
+    visitor.run_worker()
+    assert visitor.ask(challenge=challenge).status_code == 200
+
+
+def test_nothing_outlives_the_retention(visitor: Visitor, clock: Clock, ana: int) -> None:
+    """Of a whole reset, no row is left in any table but the version's."""
+    visitor.set_password(visitor.link())
+    visitor.run_worker()
+    clock.advance(days=90, seconds=1)
+    visitor.run_worker()
+    with visitor.parts.database.read() as tx:
+        names = {*sa.inspect(tx).get_table_names()} - {"schema_version"}
+        left = {name: tx.exec_driver_sql(f"SELECT * FROM {name}").all() for name in names}
+    assert left == {name: [] for name in names}
+    assert len(left) >= 6
+
+
 def test_database_without_the_key_opens_nothing(visitor: Visitor, ana: int) -> None:
     """Neither the link nor its token stands in the database, even while the mail waits."""
     visitor.sender.failures = [GREYLISTED]

@@ -12,7 +12,6 @@ from PIL import Image
 from playwright.sync_api import BrowserContext, ViewportSize, sync_playwright
 
 from tests.browser.conftest import (
-    QUIET,
     ROOT,
     Demo,
     ask_for_link,
@@ -20,6 +19,7 @@ from tests.browser.conftest import (
     mail_of,
     running_demo,
 )
+from tests.servers.fixtures import QUIET
 
 EMAIL = "ana@example.com"
 PHONE: ViewportSize = {"width": 360, "height": 900}

@@ -1,4 +1,4 @@
-"""Databases that are started once and used by many tests, each with tables of its own."""
+"""Databases, directories and a browser that are started once and used by many tests."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from playwright.sync_api import Browser, sync_playwright
 
 from tests.conftest import FOR_LDAP, leave_out, library, program
 from tests.servers.certificates import Authority
@@ -19,6 +20,15 @@ from tests.stores import Store, store_of
 if TYPE_CHECKING:  # They need python-ldap.
     from tests.servers.samba import Samba
     from tests.servers.slapd import Slapd
+
+QUIET = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 
 
 @pytest.fixture(scope="session")
@@ -117,3 +127,13 @@ def store(
     """The portal in each kind of database."""
     with store_of(request.param, sql_server(request.param), tmp_path) as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Chromium; Playwright runs once in a process."""
+    chromium = program("the browser tests", "chromium", "chromium", "chromium-browser")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=QUIET)
+        yield browser
+        browser.close()
