@@ -8,13 +8,15 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from flask import Flask
+from flask_mail import Message
 
 from config import Settings
 from reset.accounts import Account
 from reset.errors import AccountsUnavailable, MailDeferred, MailRefused, StoreUnavailable
 from reset.mail.outbox import LEASE, Retry
-from tests.conftest import ADDRESS, Clock, Portal, Visitor, links_in
+from tests.conftest import ADDRESS, Clock, Portal, RecordingSender, Visitor, links_in
 
 DOWN = MailDeferred("ConnectionRefusedError", server_down=True)
 GREYLISTED = MailDeferred("451 try again later")
@@ -185,6 +187,93 @@ def test_worker_that_wakes_late_sends_nothing(visitor: Visitor, clock: Clock, an
     assert delivery.prepare_mail(stale, now=clock()) is None
     delivery.note_refused(stale, "550", now=clock())
     assert visitor.trace()[-1] == "mail_sent"
+
+
+def test_worker_frozen_before_the_hand_over_sends_nothing(
+    visitor: Visitor, clock: Clock, ana: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped after its claim, it wakes up to find the mail taken over and sent: once is enough."""
+    visitor.ask()
+    other = Visitor(visitor.app, RecordingSender(visitor.app), clock)
+    find = visitor.parts.accounts.find_by_address
+
+    def freeze(address: str) -> list[Account]:
+        monkeypatch.setattr(visitor.parts.accounts, "find_by_address", find)
+        clock.advance(seconds=LEASE.total_seconds())
+        other.run_worker()
+        return find(address)
+
+    monkeypatch.setattr(visitor.parts.accounts, "find_by_address", freeze)
+    visitor.run_worker()
+    assert (len(visitor.mails()), len(other.mails())) == (0, 1)
+    assert visitor.trace() == ["requested", "account_found", "mail_sent"]
+
+
+@pytest.mark.parametrize(
+    "outcome", [None, GREYLISTED, DOWN, MailRefused("550"), ZeroDivisionError()], ids=repr
+)
+def test_worker_frozen_in_the_hand_over_marks_nothing(
+    visitor: Visitor, clock: Clock, ana: int, outcome: Exception | None
+) -> None:
+    """What another took over and sent stays sent, whatever the first one hears when it wakes."""
+    visitor.ask()
+    other = Visitor(visitor.app, RecordingSender(visitor.app), clock)
+    take = visitor.sender.send
+
+    def freeze(message: Message) -> None:
+        clock.advance(seconds=LEASE.total_seconds())
+        other.run_worker()
+        if outcome is not None:
+            raise outcome
+        take(message)
+
+    visitor.sender.send = freeze  # type: ignore[method-assign]
+    visitor.run_worker()
+    clock.advance(days=1)
+    visitor.run_worker()
+    other.run_worker()
+    assert len(other.mails()) == 1
+    assert {mail.msgId for mail in visitor.mails()} <= {mail.msgId for mail in other.mails()}
+    assert visitor.trace() == ["requested", "account_found", "mail_sent"]
+
+
+def test_damaged_row_never_blocks_the_rest(
+    visitor: Visitor, portal: Portal, clock: Clock, ana: int
+) -> None:
+    """A message whose content cannot be read waits alone, and the help desk hears of it."""
+    portal.add("beto", "beto@example.com")
+    visitor.ask()
+    with visitor.parts.database.begin() as tx:
+        tx.exec_driver_sql("UPDATE outbox SET content = '{'")
+    visitor.ask("beto@example.com")
+    visitor.run_worker()
+    assert len(visitor.mails("beto@example.com")) == 1
+    clock.advance(hours=12)
+    visitor.run_worker()
+    assert "overdue" in visitor.trace()
+
+
+def test_queue_is_never_searched_from_end_to_end(visitor: Visitor, ana: int) -> None:
+    """What the worker asks at every beat stays cheap however many mails were ever sent."""
+    asked: list[tuple[str, object]] = []
+
+    def keep(_: object, __: object, statement: str, values: object, *___: object) -> None:
+        asked.append((statement, values))
+
+    visitor.ask()
+    engine = visitor.parts.database._engine
+    sa.event.listen(engine, "before_cursor_execute", keep)
+    visitor.run_worker()
+    sa.event.remove(engine, "before_cursor_execute", keep)
+    with visitor.parts.database.read() as tx:
+        plans = [
+            (row.detail, statement)
+            for statement, values in asked
+            if statement.startswith(("SELECT", "UPDATE"))
+            for row in tx.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values)  # type: ignore[arg-type]
+        ]
+    assert any("outbox_by_due" in detail for detail, _ in plans)
+    assert [plan for plan in plans if plan[0].startswith("SCAN")] == []
 
 
 def test_mail_is_given_up_after_some_days(
