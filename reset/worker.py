@@ -29,6 +29,7 @@ BATCH = 20
 HOUSEKEEPING_SECONDS = 10
 PURGE_EVERY = timedelta(hours=1)
 _ACCOUNTS_DOWN = "accounts unavailable"
+_ENOUGH_FAILURES = 2  # In a row: one alone may be of a row that cannot be read.
 log = logging.getLogger(__name__)
 
 
@@ -52,7 +53,7 @@ class Worker:
         self._clock = clock
         self._waiting: deque[Message] = deque()
         self._taken: deque[Message] = deque()
-        self._accounts_down = False
+        self._failed_lookups = 0
         self._outage = delivery.new_outage()
         self._last_mail = monotonic()
         self._next_housekeeping = monotonic()
@@ -82,13 +83,13 @@ class Worker:
         if not self._waiting:
             self._waiting.extend(self._delivery.claim(limit=BATCH, now=self._clock()))
         claimed = len(self._waiting)
-        self._accounts_down = False
+        self._failed_lookups = 0
         while self._waiting:
             message = self._waiting[0]
             if self._outage.lasts(now=self._clock()):
                 self._put_off_all()
                 break
-            if self._accounts_down and message.kind == "reset_link":
+            if self._failed_lookups >= _ENOUGH_FAILURES and message.kind == "reset_link":
                 # Each look-up would wait for a time-out, and confirmations behind them.
                 self._delivery.note_deferred(message, _ACCOUNTS_DOWN, now=self._clock())
             elif not self._deliver(message):
@@ -112,6 +113,8 @@ class Worker:
         """One attempt at one message; False if it still is to wait for a server that is down."""
         try:
             letter = self._delivery.prepare_mail(message, now=self._clock())
+            if message.kind == "reset_link":
+                self._failed_lookups = 0
             if letter is not None:
                 self._sender.send(self._compose(letter))
                 self._taken.append(message)
@@ -128,7 +131,7 @@ class Worker:
             self._defer(message, error.answer)
         except AccountsUnavailable as error:
             log.error("accounts unavailable", extra={"cause": str(error)})
-            self._accounts_down = True
+            self._failed_lookups += 1
             self._defer(message, _ACCOUNTS_DOWN)
         except StoreUnavailable:
             raise

@@ -146,7 +146,20 @@ def test_accounts_that_are_down_delay_the_mail(
     assert len(visitor.mails()) == 1
 
 
-def test_accounts_that_are_down_are_asked_once_in_a_batch(
+def test_account_that_cannot_be_read_delays_nobody_else(
+    visitor: Visitor, portal: Portal, ana: int
+) -> None:
+    """One damaged row is no outage of the portal's store."""
+    portal.add("beto", "beto@example.com")
+    portal.execute("UPDATE usuarios SET nombre = CAST(x'ff' AS TEXT) WHERE usuario = 'ana.perez'")
+    visitor.ask()
+    visitor.ask("beto@example.com")
+    visitor.run_worker()
+    assert len(visitor.mails("beto@example.com")) == 1
+    assert visitor.trace()[-1] == "mail_deferred"
+
+
+def test_accounts_that_are_down_are_asked_twice_in_a_batch(
     visitor: Visitor, portal: Portal, ana: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each look-up may wait for a time-out; a confirmation behind them needs none and leaves."""
@@ -162,7 +175,7 @@ def test_accounts_that_are_down_are_asked_once_in_a_batch(
 
     monkeypatch.setattr(visitor.parts.accounts, "find_by_address", find)
     visitor.run_worker()
-    assert len(asked) == 1
+    assert len(asked) == 2
     assert [mail.subject for mail in visitor.mails()][1:] == ["Su contraseña fue actualizada"]
 
 
