@@ -29,6 +29,7 @@ from tests.servers.wire import Listener
 from tests.soak.conftest import Note, Rounds
 from tests.test_outage import next_due
 
+REFUSED = "SELECT attempts FROM outbox JOIN requests ON number = request WHERE address LIKE 'gone%'"
 DAY, TEN_MINUTES = timedelta(days=1), timedelta(minutes=10)
 
 
@@ -143,6 +144,22 @@ def test_day_without_a_mail_server(
     assert max(map(len, flagged)) == 1
 
 
+def test_greylisting_costs_minutes(
+    make_visitor_of: Callable[[int], Visitor], clock: Clock, ana: int, figure: Note
+) -> None:
+    """Twice not now: the third attempt is within ten minutes of the first."""
+    sink, start = Sink(), clock.now
+    sink.answers = ["451 4.7.1 greylisted"] * 2
+    with serving(sink) as port:
+        visitor = make_visitor_of(port)
+        visitor.ask()
+        while not sink.envelopes and clock.now < start + TEN_MINUTES:
+            work(visitor, clock, timedelta(seconds=10))
+        visitor.worker._sender.close()
+    figure("G7", "delay by 451 twice", clock.now - start, "10 min")
+    assert len(sink.envelopes) == 1
+
+
 class Picky(Sink):
     """Refuses some people for good, and some for now."""
 
@@ -186,6 +203,7 @@ def test_poison_holds_nobody_up(
         got = [envelope.rcpt_tos[0] for envelope in sink.envelopes]
         work(visitor, clock, timedelta(hours=13))
         visitor.worker._sender.close()
+    refused = {row.attempts for row in rows(visitor, REFUSED)}
     flagged = [
         person
         for person, number in numbers.items()
@@ -194,8 +212,10 @@ def test_poison_holds_nobody_up(
     ]
     figure("G27", f"delivered of {many} with {bad} poison", len(got), f"{many - bad}")
     figure("G27", "flagged for the help desk", len(flagged), f"{bad}")
+    figure("G7", "attempts at a mail refused with 550", refused, "1")
     figure("G27", "delay of the others", "none (the same round)", "1 retry tick")
     assert got == people
+    assert refused == {1}
     assert sorted(flagged) == sorted(poison)
     assert len(sink.envelopes) == len(people)
 
