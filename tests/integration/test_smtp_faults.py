@@ -9,6 +9,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -259,6 +260,22 @@ def test_bad_server_keeps_the_worker_no_longer_than_its_deadline(
     monkeypatch.setattr("reset.mail.sender.AFTER_DATA_SECONDS", 1)
     with scripted(talk) as port:
         visitor = visitor_of(port, timeout=settings.mail.timeout / 30, **BAD[talk])
+        visitor.ask()
+        is_freed(visitor)
+    assert visitor.trace()[-1] == "mail_deferred"
+
+
+def test_address_that_swallows_everything_is_given_up_soon(
+    visitor_of: MakeVisitor, ana: int, settings: Settings
+) -> None:
+    """A server that does not even refuse holds the worker for one time-out."""
+    with ExitStack() as stack:
+        full = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        with suppress(TimeoutError):
+            while True:  # Until its queue is full, and further calls get no answer.
+                calling = socket.create_connection(full.getsockname(), timeout=0.5)
+                stack.enter_context(calling)
+        visitor = visitor_of(full.getsockname()[1], timeout=settings.mail.timeout / 30)
         visitor.ask()
         is_freed(visitor)
     assert visitor.trace()[-1] == "mail_deferred"
