@@ -184,6 +184,18 @@ def test_wrong_mail_password_costs_no_mail(
     assert len(sink.envelopes) == 5
 
 
+def test_server_that_cannot_have_that_name_is_an_outage(
+    visitor_of: MakeVisitor, ana: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever fails before a mail is spoken of is no fault of that mail."""
+    visitor = visitor_of(25, "mail..example")
+    visitor.ask()
+    visitor.run_worker()
+    assert [r.getMessage() for r in caplog.records if r.levelname == "ERROR"] == [
+        "mail server unavailable"
+    ]
+
+
 def reset(connection: socket.socket) -> None:
     """Break the line without a farewell."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
