@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from reset import audit, links
@@ -10,6 +10,7 @@ from reset.accounts import Account, AccountBackend, eligible
 from reset.db import Database, Transaction, moment
 from reset.links import Link
 from reset.mail import Letter, outbox
+from reset.mail.outage import Outage
 from reset.mail.outbox import Message
 from reset.rules import Rules
 from reset.tokens import Tokens
@@ -41,6 +42,10 @@ class Delivery:
             return self._confirmation(message, now=now)
         return self._reset_link(message, now=now)
 
+    def new_outage(self) -> Outage:
+        """What a worker keeps in mind while the mail server is down."""
+        return Outage(self._rules.retry)
+
     def note_sent(self, message: Message, *, now: datetime) -> None:
         """The mail server took *message*."""
         with self._db.begin() as tx:
@@ -56,6 +61,22 @@ class Delivery:
                     self._note_failure(tx, message, "mail_abandoned", answer, now=now)
             elif outbox.put_back(tx, message, due_at=due_at):
                 self._note_failure(tx, message, "mail_deferred", answer, now=now)
+
+    def put_off(
+        self, messages: Iterable[Message], answer: str, *, until: datetime, now: datetime
+    ) -> None:
+        """The server takes nothing before *until*: all these wait, or are given up.
+
+        Only the first time stands in the trace: an outage has many times.
+        """
+        with self._db.begin() as tx:
+            for message in messages:
+                due_at = min(until, now + self._rules.retry.delay(message.attempts))
+                if due_at - message.created_at > self._rules.retry.give_up_after:
+                    if outbox.mark_abandoned(tx, message):
+                        self._note_failure(tx, message, "mail_abandoned", answer, now=now)
+                elif outbox.put_back(tx, message, due_at=due_at) and message.attempts == 1:
+                    self._note_failure(tx, message, "mail_deferred", answer, now=now)
 
     def note_refused(self, message: Message, answer: str, *, now: datetime) -> None:
         """It will never be taken."""

@@ -107,13 +107,15 @@ class PasswordRefused(ResetError):
 class MailDeferred(ResetError):
     """The mail was not taken now; another attempt is worth while.
 
-    ``answer`` is what the server said; ``server_down`` means that no other mail would fare better.
+    ``answer`` is what the server said; ``server_down`` means that no other mail would fare better,
+    ``refuses_us`` that the server is there but takes nothing from us: a fault of the set-up.
     """
 
-    def __init__(self, answer: str, *, server_down: bool = False) -> None:
+    def __init__(self, answer: str, *, server_down: bool = False, refuses_us: bool = False) -> None:
         super().__init__(answer)
         self.answer = answer
         self.server_down = server_down
+        self.refuses_us = refuses_us
 
 
 class MailRefused(ResetError):

@@ -29,6 +29,7 @@ BATCH = 20
 HOUSEKEEPING_SECONDS = 10
 PURGE_EVERY = timedelta(hours=1)
 _ACCOUNTS_DOWN = "accounts unavailable"
+_ENOUGH_FAILURES = 2  # In a row: one alone may be of a row that cannot be read.
 log = logging.getLogger(__name__)
 
 
@@ -52,7 +53,8 @@ class Worker:
         self._clock = clock
         self._waiting: deque[Message] = deque()
         self._taken: deque[Message] = deque()
-        self._accounts_down = False
+        self._failed_lookups = 0
+        self._outage = delivery.new_outage()
         self._last_mail = monotonic()
         self._next_housekeeping = monotonic()
         self._next_purge = clock()
@@ -81,18 +83,17 @@ class Worker:
         if not self._waiting:
             self._waiting.extend(self._delivery.claim(limit=BATCH, now=self._clock()))
         claimed = len(self._waiting)
-        self._accounts_down = False
-        outage: MailDeferred | None = None
+        self._failed_lookups = 0
         while self._waiting:
             message = self._waiting[0]
-            if outage is not None:
-                # One attempt has shown that the server is down; the others need not knock, too.
-                self._delivery.note_deferred(message, outage.answer, now=self._clock())
-            elif self._accounts_down and message.kind == "reset_link":
+            if self._outage.lasts(now=self._clock()):
+                self._put_off_all()
+                break
+            if self._failed_lookups >= _ENOUGH_FAILURES and message.kind == "reset_link":
                 # Each look-up would wait for a time-out, and confirmations behind them.
                 self._delivery.note_deferred(message, _ACCOUNTS_DOWN, now=self._clock())
-            else:
-                outage = self._deliver(message)
+            elif not self._deliver(message):
+                continue
             self._waiting.popleft()
             self._note_taken()
         self._drop_idle_connection(busy=claimed > 0)
@@ -108,22 +109,29 @@ class Worker:
             log.info("purged", extra={"requests": purged})
         self._settlement.settle_claims(now=now)
 
-    def _deliver(self, message: Message) -> MailDeferred | None:
-        """One attempt at one message; returns the failure if the server is down for all."""
+    def _deliver(self, message: Message) -> bool:
+        """One attempt at one message; False if it still is to wait for a server that is down."""
         try:
             letter = self._delivery.prepare_mail(message, now=self._clock())
+            if message.kind == "reset_link":
+                self._failed_lookups = 0
             if letter is not None:
                 self._sender.send(self._compose(letter))
                 self._taken.append(message)
+                self._outage.end()
         except MailRefused as error:
+            self._outage.end()
             self._delivery.note_refused(message, error.answer, now=self._clock())
             log.warning("mail refused", extra=_fields(message))
         except MailDeferred as error:
+            if error.server_down:
+                self._outage.note(error, now=self._clock())
+                return False
+            self._outage.end()
             self._defer(message, error.answer)
-            return error if error.server_down else None
         except AccountsUnavailable as error:
             log.error("accounts unavailable", extra={"cause": str(error)})
-            self._accounts_down = True
+            self._failed_lookups += 1
             self._defer(message, _ACCOUNTS_DOWN)
         except StoreUnavailable:
             raise
@@ -131,7 +139,13 @@ class Worker:
             # One bad message must never block the rest.
             log.exception("mail failed", extra=_fields(message))
             self._defer(message, type(error).__name__)
-        return None
+        return True
+
+    def _put_off_all(self) -> None:
+        """One knock has shown that the server is down; the others need not knock, too."""
+        outage = self._outage
+        self._delivery.put_off(self._waiting, outage.answer, until=outage.until, now=self._clock())
+        self._waiting.clear()
 
     def _note_taken(self) -> None:
         """Note what the server took; while our store is down that is remembered, not sent again."""

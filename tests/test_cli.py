@@ -111,7 +111,7 @@ def test_worker_ends_when_it_is_told(tmp_path: Path, visitor: Visitor, ana: int)
     events = [json.loads(line)["event"] for line in log.splitlines()]
     assert process.returncode == 0
     assert events[0] == "worker started"
-    assert "mail deferred" in events
+    assert "mail server unavailable" in events
     assert events[-1] == "worker stopped"
     assert "example.com" not in log
 

@@ -9,12 +9,13 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 from flask import Flask
+from flask_mail import Message
 
 from config import Settings
 from reset.accounts import Account
 from reset.errors import AccountsUnavailable, MailDeferred, MailRefused, StoreUnavailable
 from reset.mail.outbox import LEASE, Retry
-from tests.conftest import ADDRESS, Clock, Portal, Visitor, links_in
+from tests.conftest import ADDRESS, Clock, Portal, RecordingSender, Visitor, links_in
 
 DOWN = MailDeferred("ConnectionRefusedError", server_down=True)
 GREYLISTED = MailDeferred("451 try again later")
@@ -144,7 +145,20 @@ def test_accounts_that_are_down_delay_the_mail(
     assert len(visitor.mails()) == 1
 
 
-def test_accounts_that_are_down_are_asked_once_in_a_batch(
+def test_account_that_cannot_be_read_delays_nobody_else(
+    visitor: Visitor, portal: Portal, ana: int
+) -> None:
+    """One damaged row is no outage of the portal's store."""
+    portal.add("beto", "beto@example.com")
+    portal.execute("UPDATE usuarios SET nombre = CAST(x'ff' AS TEXT) WHERE usuario = 'ana.perez'")
+    visitor.ask()
+    visitor.ask("beto@example.com")
+    visitor.run_worker()
+    assert len(visitor.mails("beto@example.com")) == 1
+    assert visitor.trace()[-1] == "mail_deferred"
+
+
+def test_accounts_that_are_down_are_asked_twice_in_a_batch(
     visitor: Visitor, portal: Portal, ana: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each look-up may wait for a time-out; a confirmation behind them needs none and leaves."""
@@ -160,7 +174,7 @@ def test_accounts_that_are_down_are_asked_once_in_a_batch(
 
     monkeypatch.setattr(visitor.parts.accounts, "find_by_address", find)
     visitor.run_worker()
-    assert len(asked) == 1
+    assert len(asked) == 2
     assert [mail.subject for mail in visitor.mails()][1:] == ["Su contraseña fue actualizada"]
 
 
@@ -185,6 +199,70 @@ def test_worker_that_wakes_late_sends_nothing(visitor: Visitor, clock: Clock, an
     assert delivery.prepare_mail(stale, now=clock()) is None
     delivery.note_refused(stale, "550", now=clock())
     assert visitor.trace()[-1] == "mail_sent"
+
+
+def test_worker_frozen_before_the_hand_over_sends_nothing(
+    visitor: Visitor, clock: Clock, ana: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped after its claim, it wakes up to find the mail taken over and sent: once is enough."""
+    visitor.ask()
+    other = Visitor(visitor.app, RecordingSender(visitor.app), clock)
+    find = visitor.parts.accounts.find_by_address
+
+    def freeze(address: str) -> list[Account]:
+        monkeypatch.setattr(visitor.parts.accounts, "find_by_address", find)
+        clock.advance(seconds=LEASE.total_seconds())
+        other.run_worker()
+        return find(address)
+
+    monkeypatch.setattr(visitor.parts.accounts, "find_by_address", freeze)
+    visitor.run_worker()
+    assert (len(visitor.mails()), len(other.mails())) == (0, 1)
+    assert visitor.trace() == ["requested", "account_found", "mail_sent"]
+
+
+@pytest.mark.parametrize(
+    "outcome", [None, GREYLISTED, DOWN, MailRefused("550"), ZeroDivisionError()], ids=repr
+)
+def test_worker_frozen_in_the_hand_over_marks_nothing(
+    visitor: Visitor, clock: Clock, ana: int, outcome: Exception | None
+) -> None:
+    """What another took over and sent stays sent, whatever the first one hears when it wakes."""
+    visitor.ask()
+    other = Visitor(visitor.app, RecordingSender(visitor.app), clock)
+    take = visitor.sender.send
+
+    def freeze(message: Message) -> None:
+        clock.advance(seconds=LEASE.total_seconds())
+        other.run_worker()
+        if outcome is not None:
+            raise outcome
+        take(message)
+
+    visitor.sender.send = freeze  # type: ignore[method-assign]
+    visitor.run_worker()
+    clock.advance(days=1)
+    visitor.run_worker()
+    other.run_worker()
+    assert len(other.mails()) == 1
+    assert {mail.msgId for mail in visitor.mails()} <= {mail.msgId for mail in other.mails()}
+    assert visitor.trace() == ["requested", "account_found", "mail_sent"]
+
+
+def test_damaged_row_never_blocks_the_rest(
+    visitor: Visitor, portal: Portal, clock: Clock, ana: int
+) -> None:
+    """A message whose content cannot be read waits alone, and the help desk hears of it."""
+    portal.add("beto", "beto@example.com")
+    visitor.ask()
+    with visitor.parts.database.begin() as tx:
+        tx.exec_driver_sql("UPDATE outbox SET content = '{'")
+    visitor.ask("beto@example.com")
+    visitor.run_worker()
+    assert len(visitor.mails("beto@example.com")) == 1
+    clock.advance(hours=12)
+    visitor.run_worker()
+    assert "overdue" in visitor.trace()
 
 
 def test_mail_is_given_up_after_some_days(

@@ -30,10 +30,16 @@ class Message:
     request: str
     kind: str
     message_id: str
-    content: Mapping[str, str]
+    stored: str
     attempts: int
     lease: str
     created_at: datetime
+
+    @property
+    def content(self) -> Mapping[str, str]:
+        """Read when it is needed: a damaged row must not keep others from being claimed."""
+        content: Mapping[str, str] = json.loads(self.stored)
+        return content
 
 
 @dataclass(frozen=True)
@@ -114,7 +120,7 @@ def claim(tx: Transaction, *, limit: int, now: datetime) -> list[Message]:
             row.request,
             row.kind,
             row.message_id,
-            json.loads(row.content),
+            row.content,
             row.attempts + 1,
             lease,
             moment(row.created_at),

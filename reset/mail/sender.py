@@ -81,7 +81,8 @@ class Deadline:
     def _cut(self) -> None:
         if self._socket is not None:
             with contextlib.suppress(OSError):
-                self._socket.shutdown(socket.SHUT_RDWR)
+                # Not that of a TLS socket, which would let another thread go on in clear.
+                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
 
 class _Smtp(smtplib.SMTP):
@@ -114,7 +115,7 @@ class _SmtpOverTls(_Smtp):
 
     def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
         plain = super()._get_socket(host, port, timeout)
-        return _verifying().wrap_socket(plain, server_hostname=host)
+        return _verifying(self._deadline).wrap_socket(plain, server_hostname=host)
 
 
 class TimedConnection(Connection):
@@ -139,7 +140,7 @@ class TimedConnection(Connection):
         )
         try:
             if self.mail.use_tls:
-                host.starttls(context=_verifying())
+                host.starttls(context=_verifying(self.deadline))
             if self.mail.username:
                 host.login(self.mail.username, self.mail.password)
         except BaseException:
@@ -181,11 +182,15 @@ class Sender:
         """
         try:
             connection = self._open()
-        except (smtplib.SMTPException, OSError) as error:
-            raise MailDeferred(_answer(error), server_down=True) from error
+        except Exception as error:
+            raise _outage(error) from error
         try:
             with connection.deadline:
                 connection.send(message)
+        except smtplib.SMTPSenderRefused as error:
+            self.close()
+            # Our address is the same in every mail; but a kept connection may be due for its end.
+            raise _judged(error) if connection.num_emails else _outage(error) from error
         except Exception as error:
             self.close()
             raise _judged(error) from error
@@ -215,8 +220,17 @@ class Sender:
         return self._connection
 
 
-def _verifying() -> ssl.SSLContext:
-    return ssl.create_default_context()
+def _verifying(deadline: Deadline) -> ssl.SSLContext:
+    """Checks certificate and name; the deadline cuts what is encrypted, too."""
+
+    class Watched(ssl.SSLSocket):
+        def do_handshake(self, block: bool = False) -> None:
+            deadline.watch(self)  # The plain socket is an empty shell from here on.
+            super().do_handshake(block)
+
+    context = ssl.create_default_context()
+    context.sslsocket_class = Watched
+    return context
 
 
 def _is_alive(host: smtplib.SMTP) -> bool:
@@ -234,6 +248,12 @@ def _address(name: str, spec: str) -> Address:
     return Address(display_name=name, addr_spec=f"{local}@{domain}")
 
 
+def _outage(error: Exception) -> MailDeferred:
+    """What was refused to no mail in particular, so that none is given up for it."""
+    final = isinstance(error, smtplib.SMTPResponseException) and error.smtp_code >= 500
+    return MailDeferred(_answer(error), server_down=True, refuses_us=final)
+
+
 def _judged(error: Exception) -> MailRefused | MailDeferred:
     """What a failed hand-over means for the message."""
     answer = _answer(error)
@@ -242,7 +262,6 @@ def _judged(error: Exception) -> MailRefused | MailDeferred:
         return MailRefused(answer) if min(codes) >= 500 else MailDeferred(answer)
     if isinstance(error, smtplib.SMTPDataError):
         return MailRefused(answer) if error.smtp_code >= 500 else MailDeferred(answer)
-    # A refused sender (5xx to MAIL FROM) is a fault of the set-up: no mail is given up for it.
     if isinstance(error, (UnicodeError, ValueError, BadHeaderError)):
         return MailRefused(answer)
     return MailDeferred(answer)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import email
 import email.policy
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from email.message import EmailMessage
 from typing import Any
 
@@ -54,11 +55,39 @@ class Sink:
         return [self.mail(index) for index in range(len(self.envelopes))]
 
 
+class _Controller(Controller):
+    """Hangs up on whoever is still there at the end."""
+
+    def __init__(self, sink: Sink, **options: Any) -> None:
+        self._made: list[Any] = []
+        super().__init__(sink, **options)
+
+    def factory(self) -> SMTP:
+        self._made.append(super().factory())  # type: ignore[no-untyped-call]
+        return self._made[-1]  # type: ignore[no-any-return]
+
+    def stop(self, no_assert: bool = False) -> None:
+        asyncio.run_coroutine_threadsafe(self._hang_up(), self.loop).result(30)
+        super().stop(no_assert)
+
+    async def _hang_up(self) -> None:
+        assert self.server is not None
+        # Python 3.11 waits for the connections only if it is asked before the server is closed.
+        closed = asyncio.ensure_future(self.server.wait_closed())
+        await asyncio.sleep(0)
+        self.server.close()
+        for made in self._made:
+            if made.transport is not None:
+                made.transport.abort()
+        with suppress(TimeoutError):  # It may lose count of those that ended in TLS.
+            await asyncio.wait_for(closed, 2)
+
+
 @contextmanager
 def serving(sink: Sink, port: int | None = None, **options: Any) -> Iterator[int]:
     """A real SMTP server on *port* of this machine, or a free one."""
     port = port or free_port()
-    controller = Controller(sink, hostname="127.0.0.1", port=port, **options)
+    controller = _Controller(sink, hostname="127.0.0.1", port=port, **options)
     controller.start()
     try:
         yield port
