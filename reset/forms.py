@@ -35,7 +35,8 @@ def require_fields(*names: str) -> None:
     except Exception as error:
         # Broken off, or chunks that are none: each web server has errors of its own for it.
         raise BadRequest from error
-    if any(len(request.form.getlist(name)) != 1 for name in names):
+    # A file would take the place of the field of its name.
+    if request.files or any(len(request.form.getlist(name)) != 1 for name in names):
         raise BadRequest
 
 

@@ -325,12 +325,12 @@ def test_json_is_malformed(visitor: Visitor, body: str) -> None:
     assert response.status_code == 400
 
 
-def test_file_part_is_malformed(visitor: Visitor) -> None:
-    """A file in the place of a field is no address."""
-    challenge = visitor.challenge()
-    data = {"email": (io.BytesIO(b"x"), "x.txt"), "captcha": "a"}
-    response = visitor.client.post("/", data=data | {"challenge": challenge})
-    assert response.status_code == 400
+@pytest.mark.parametrize("email", [[], [ADDRESS]], ids=["instead of the field", "beside it"])
+def test_file_part_is_malformed(visitor: Visitor, email: list[str]) -> None:
+    """A file is no address, and none of our forms has one."""
+    file = (io.BytesIO(b"x"), "x.txt")
+    data = {"email": [file, *email], "captcha": "a", "challenge": visitor.challenge()}
+    assert visitor.client.post("/", data=data).status_code == 400
 
 
 @pytest.mark.parametrize("error", [OSError, RuntimeError])
