@@ -287,7 +287,7 @@ def test_generated_requests_are_answered_calmly(
     seconds: list[float] = []
     memory: list[int] = []
     calm = settings(
-        max_examples=rounds(300, 20_000),
+        max_examples=rounds(250, 20_000),
         derandomize=rounds(1, 0) == 1,
         database=None,
         deadline=None,

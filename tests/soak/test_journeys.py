@@ -177,7 +177,7 @@ def test_any_order_of_steps_keeps_the_promises(
     run_state_machine_as_test(
         Journey,
         settings=settings(
-            max_examples=rounds(12, 300),
+            max_examples=rounds(8, 120),
             stateful_step_count=rounds(15, 40),
             phases=[Phase.generate],  # To find a shorter way to a failure would take minutes.
             derandomize=rounds(1, 0) == 1,

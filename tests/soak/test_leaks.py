@@ -140,7 +140,7 @@ def test_debug_log_holds_no_secret(
     """Requests good and bad, stores that are gone, a mail server that quotes: no secret is told."""
     visitor, sink = chatty
     size, found = 0, set()
-    for number in range(rounds(3, 220)):
+    for number in range(rounds(3, 115)):
         secrets = _round(visitor, sink, broken, portal, number, monkeypatch)
         said = log.getvalue()
         log.seek(0)
