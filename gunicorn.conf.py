@@ -30,7 +30,7 @@ def on_starting(_: object) -> None:
 
 
 def post_worker_init(_: object) -> None:
-    """A malformed request line is logged as it came: without the link that it may hold."""
+    """A malformed request is logged as it came: without the link or password that it may hold."""
     from reset.logs import mask_links
 
     mask_links("gunicorn.error")

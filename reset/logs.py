@@ -44,11 +44,14 @@ def configure(level: int = logging.INFO) -> None:
 
 
 _LINKS = re.compile(r"/(nueva|no-fui-yo)/[^\s'\"?]+")
+# A body that is longer than announced is read as the next request: it may hold a password.
+_QUOTED = re.compile(r"^(Invalid request[^'\"]*).*", re.DOTALL)
 
 
 class _MaskLinks(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
-        record.msg, record.args = _LINKS.sub(r"/\1/-", record.getMessage()), ()
+        said = _LINKS.sub(r"/\1/-", record.getMessage())
+        record.msg, record.args = _QUOTED.sub(r"\1", said), ()
         return True
 
 

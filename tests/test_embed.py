@@ -1,4 +1,4 @@
-"""Headers on every page, frames for those who may, and forms only from our own page."""
+"""Forms only from our own page, links and redirects only where the settings say."""
 
 from __future__ import annotations
 
@@ -7,109 +7,11 @@ from collections.abc import Callable
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from werkzeug.test import TestResponse
 
 from reset import captcha
 from tests.conftest import ADDRESS, KEY, NEW_PASSWORD, Portal, Visitor
 
 PORTAL = "http://127.0.0.1:5001"
-
-
-@pytest.fixture
-def answers(visitor: Visitor, ana: int) -> dict[str, TestResponse]:
-    """One answer of every route and status."""
-    link = visitor.link()
-    client = visitor.client
-    sent = visitor.ask()
-    return {
-        "form": client.get("/"),
-        "form with errors": client.post(
-            "/", data=dict.fromkeys(("email", "captcha", "challenge"), "")
-        ),
-        "malformed": client.post("/"),
-        "accepted": sent,
-        "sent": client.get(sent.location),
-        "picture": client.get(f"/captcha/{visitor.challenge()}.png"),
-        "link": client.get(link),
-        "dead link": client.get("/nueva/x"),
-        "clean link": client.get("/nueva"),
-        "refused password": visitor.set_password(link, "corta"),
-        "password": visitor.set_password(link),
-        "done": client.get("/lista"),
-        "denial": client.get("/no-fui-yo/x"),
-        "unknown page": client.get("/x"),
-        "other method": client.delete("/"),
-        "too large": client.post("/", data={"email": "a" * 70_000}),
-        "other host": client.get("/", headers={"Host": "evil.example"}),
-        "other site": client.post("/", headers={"Sec-Fetch-Site": "cross-site"}),
-        "static": client.get("/static/css/reset.css", buffered=True),
-        "missing static": client.get("/static/x.css"),
-        "brand": client.get("/marca.css"),
-        "health": client.get("/healthz"),
-        "readiness": client.get("/readyz"),
-        "well-known": client.get("/.well-known/change-password"),
-    }
-
-
-def test_headers_stand_on_every_answer(answers: dict[str, TestResponse]) -> None:
-    """Policy, sniffing, referrer, indexing: on pages, errors, redirects and files."""
-    for name, answer in answers.items():
-        policy = answer.headers["Content-Security-Policy"]
-        assert "default-src 'none'" in policy, name
-        assert "base-uri 'none'" in policy, name
-        assert "unsafe" not in policy, name
-        assert answer.headers["X-Content-Type-Options"] == "nosniff", name
-        assert answer.headers["Referrer-Policy"] == "strict-origin", name
-        assert answer.headers["X-Robots-Tag"] == "noindex", name
-        assert "Set-Cookie" not in answer.headers, name
-        assert "Cookie" not in answer.headers.get("Vary", ""), name
-
-
-def test_only_the_form_may_be_framed(answers: dict[str, TestResponse]) -> None:
-    """The portal frames the request; a page with a token, an error or a file nobody."""
-    framed = {
-        "form",
-        "form with errors",
-        "malformed",
-        "accepted",
-        "sent",
-        "too large",
-        "other site",
-    }
-    for name, answer in answers.items():
-        ancestors = answer.headers["Content-Security-Policy"].partition("frame-ancestors ")[2]
-        expected = f"'self' {PORTAL}" if name in framed else "'none'"
-        assert (ancestors, name) == (expected, name)
-        assert ("X-Frame-Options" in answer.headers) is (name not in framed)
-
-
-def test_nothing_with_a_secret_is_cached(answers: dict[str, TestResponse]) -> None:
-    """Pages are not stored; files with a digest in their address are."""
-    for name, answer in answers.items():
-        kept = name in ("static", "brand", "picture")
-        assert ("no-store" in answer.headers["Cache-Control"]) is not kept, name
-
-
-def test_every_error_is_a_page_of_ours(answers: dict[str, TestResponse]) -> None:
-    """Errors come in Spanish, in the service's looks, with the help desk's number."""
-    for name, answer in answers.items():
-        if answer.status_code >= 400:
-            assert '<html lang="es">' in answer.text, name
-            assert "(605) 371 4545" in answer.text, name
-
-
-def test_no_embedding_until_a_portal_is_named(make_app: Callable[..., Flask]) -> None:
-    """RESET_FRAME_ANCESTORS empty means that nobody may frame anything."""
-    answer = make_app(frame_ancestors=()).test_client().get("/")
-    assert answer.headers["Content-Security-Policy"].endswith("frame-ancestors 'none'")
-    assert answer.headers["X-Frame-Options"] == "DENY"
-
-
-def test_https_is_pinned(make_app: Callable[..., Flask]) -> None:
-    """With a public address in https, browsers are told to stay there."""
-    secure = make_app(public_url="https://clave.example").test_client()
-    answer = secure.get("/", headers={"Host": "clave.example"})
-    assert answer.headers["Strict-Transport-Security"] == "max-age=31536000"
 
 
 @pytest.mark.parametrize(
