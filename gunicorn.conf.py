@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
 
@@ -10,6 +11,8 @@ wsgi_app = "app:create_app()"
 bind = f"127.0.0.1:{os.environ.get('PORT', '5000')}"
 workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
 threads = 4
+# A process that may open no file for one more connection would end, and its visitors with it.
+worker_connections = min(1000, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
 timeout = 30
 graceful_timeout = 20
 max_requests = 20_000

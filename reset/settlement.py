@@ -32,6 +32,7 @@ class Settlement:
         """
         try:
             with self._db.begin() as tx:
+                links.hold_accounts_of(tx, link.request)
                 if not links.use(tx, link, now=now) and not links.is_closed(tx, link):
                     return
                 details = {"login": account.login, "origin": origin}

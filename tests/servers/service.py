@@ -8,20 +8,29 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 from urllib.parse import urlencode
 
+import config
+from app import create_app
 from reset.captcha import answer
 from tests.conftest import ADDRESS, ENVIRON, KEY, NEW_PASSWORD
 from tests.servers import free_port, wait_for
 
 ROOT = Path(__file__).parents[2]
+_SETTINGS = ENVIRON | {
+    "FLASK_SKIP_DOTENV": "1",
+    "RESET_LIMIT_PER_IP": "100000 per minute",
+    "RESET_MAIL_SERVER": "127.0.0.1",
+}
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
@@ -104,10 +113,9 @@ class Host:
         self.port = free_port()
         self.log_path = folder / f"host-{self.port}.log"
         self._environ = {
-            **{"PATH": os.environ.get("PATH", ""), "FLASK_SKIP_DOTENV": "1"},
-            **ENVIRON,
-            **{"RESET_LIMIT_PER_IP": "100000 per minute", "PORT": str(self.port)},
-            **{"WEB_CONCURRENCY": str(web_workers), "RESET_MAIL_SERVER": "127.0.0.1"},
+            **{"PATH": os.environ.get("PATH", ""), "PORT": str(self.port)},
+            **{"WEB_CONCURRENCY": str(web_workers)},
+            **_SETTINGS,
             **environ,
         }
         self._processes: list[subprocess.Popen[bytes]] = []
@@ -128,7 +136,19 @@ class Host:
         """gunicorn, answering."""
         web = self.start(sys.executable, "-m", "gunicorn")
         wait_for("127.0.0.1", self.port, web)
+        self.wait_for_web()  # One killed a moment ago may have taken the connection above.
         return web
+
+    def wait_for_web(self) -> None:
+        """Return once the web answers."""
+        client = self.client()
+        until(lambda: client.get("/healthz").status == 200)
+        client.close()
+
+    def web_children(self, web: subprocess.Popen[bytes]) -> list[int]:
+        """The processes that answer for *web*; gunicorn starts others in their place."""
+        children = Path(f"/proc/{web.pid}/task/{web.pid}/children")
+        return [int(child) for child in children.read_text().split()]
 
     def start_worker(self) -> subprocess.Popen[bytes]:
         """A mail worker; it may not have begun yet."""
@@ -181,3 +201,23 @@ def until(what: Callable[[], object], seconds: float = 60) -> None:
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {seconds} s")
         time.sleep(0.05)
+
+
+def settings(environ: Mapping[str, str]) -> config.Settings:
+    """Those of a host with *environ*."""
+    return config.load({**_SETTINGS, **environ}, ROOT)
+
+
+def work_off(environ: Mapping[str, str], ahead: timedelta) -> None:
+    """A worker on a host whose clock is *ahead* does all that is due then."""
+    app = create_app(settings(environ), clock=lambda: datetime.now(UTC) + ahead)
+    worker = app.extensions["reset"].make_worker()
+    with app.app_context():
+        for _ in range(10):  # Claims are settled by and by.
+            while worker.run_once():
+                pass
+            worker.housekeeping()
+    stopped = threading.Event()
+    stopped.set()
+    worker.run(stopped)
+    app.extensions["reset"].database.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import email
 import email.policy
+import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -53,6 +54,11 @@ class Sink:
     def mails(self) -> list[EmailMessage]:
         """All mails, in the order of their arrival."""
         return [self.mail(index) for index in range(len(self.envelopes))]
+
+    def to(self, address: str) -> list[EmailMessage]:
+        """The mails to *address*, in the order of their arrival."""
+        taken = enumerate(list(self.envelopes))
+        return [self.mail(index) for index, one in taken if one.rcpt_tos == [address]]
 
 
 class _Controller(Controller):
@@ -124,3 +130,9 @@ def text_of(mail: EmailMessage) -> str:
     part = mail.get_body(("plain",))
     assert part is not None
     return str(part.get_content())
+
+
+def link_in(mail: EmailMessage, page: str = "nueva") -> str:
+    """The path of the first link to *page* in *mail*; empty if there is none."""
+    found = re.search(rf"/{page}/\S+", text_of(mail))
+    return found[0] if found else ""
