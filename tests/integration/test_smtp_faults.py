@@ -402,7 +402,9 @@ def test_nothing_travels_in_clear(
     monkeypatch.setenv("SSL_CERT_FILE", str(authority.cert))
     certificate = None if fault == "stripped" else certificate_with(fault, authority)
     with Talker(certificate, from_start=mode == "use_ssl") as talker:
-        account = {"username": "hanna", "password": "secreta-42"} if fault != "none" else {}
+        account: dict[str, Any] = {"timeout": timedelta(seconds=4)}
+        if fault != "none":
+            account |= {"username": "hanna", "password": "secreta-42"}
         visitor = visitor_of(talker.port, "localhost", **{mode: True}, **account)
         visitor.ask()
         visitor.run_worker()

@@ -96,7 +96,6 @@ class Host:
         folder: for the log; must exist.
         environ: settings beside those of `ENVIRON`, such as the addresses of the stores.
         root: where the code is.
-        before: put before each command, such as a program that sets the clock.
     """
 
     def __init__(
@@ -106,19 +105,17 @@ class Host:
         *,
         web_workers: int = 2,
         root: Path = ROOT,
-        before: Sequence[str] = (),
     ) -> None:
         self._root = root
-        self._before = before
         self.port = free_port()
         self.log_path = folder / f"host-{self.port}.log"
-        self._environ = {
+        self.environ = {
             **{"PATH": os.environ.get("PATH", ""), "PORT": str(self.port)},
             **{"WEB_CONCURRENCY": str(web_workers)},
             **_SETTINGS,
             **environ,
         }
-        self._processes: list[subprocess.Popen[bytes]] = []
+        self.processes: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> Self:
         return self
@@ -129,7 +126,7 @@ class Host:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for process in self._processes:
+        for process in list(self.processes):
             self.kill(process)
 
     def start_web(self) -> subprocess.Popen[bytes]:
@@ -158,20 +155,20 @@ class Host:
         """Any process with the host's settings, in a process group of its own."""
         with self.log_path.open("ab") as log:
             process = subprocess.Popen(
-                [*self._before, *command],
+                command,
                 cwd=self._root,
-                env=self._environ | environ,
+                env=self.environ | environ,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
             )
-        self._processes.append(process)
+        self.processes.append(process)
         return process
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
         """A command of the operator, with the host's settings, until it ends."""
         return subprocess.run(
-            command, cwd=ROOT, env=self._environ, capture_output=True, text=True, check=False
+            command, cwd=ROOT, env=self.environ, capture_output=True, text=True, check=False
         )
 
     def kill(self, process: subprocess.Popen[bytes], how: int = signal.SIGKILL) -> None:
@@ -179,6 +176,7 @@ class Host:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, how)
         process.wait(60)
+        self.processes.remove(process)
         if how == signal.SIGKILL:
             return
         with suppress(ProcessLookupError):

@@ -15,19 +15,8 @@ from tests.conftest import OLD_PASSWORD, Portal, hash_bcrypt
 from tests.servers.service import until
 from tests.servers.smtp import Sink, link_in, serving
 
-_FIGURES = pytest.StashKey[list["Figure"]]()
 Rounds = Callable[[int, int], int]
 Note = Callable[[str, str, object, str], None]
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A line of the table that `make soak` prints."""
-
-    goal: str
-    what: str
-    value: str
-    bar: str
 
 
 @dataclass(frozen=True)
@@ -90,23 +79,23 @@ def rounds(request: pytest.FixtureRequest) -> Rounds:
 @pytest.fixture
 def figure(request: pytest.FixtureRequest) -> Note:
     """``figure(goal, what, value, bar)`` puts what was measured into the table."""
-    lines = request.config.stash.setdefault(_FIGURES, [])
-    return lambda goal, what, value, bar: lines.append(Figure(goal, what, str(value), bar))
+    properties = request.node.user_properties  # These come through from other processes, too.
+    return lambda *line: properties.append(("figure", tuple(map(str, line))))
 
 
 @pytest.fixture(scope="module")
-def state_url(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Where the service keeps its own state."""
+def site_state_url(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Where all hosts of a module keep their state."""
     return f"sqlite:///{tmp_path_factory.mktemp('state')}/state.sqlite"
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory, state_url: str) -> Iterator[Site]:
+def site(tmp_path_factory: pytest.TempPathFactory, site_state_url: str) -> Iterator[Site]:
     """The surroundings of all hosts of a module; nobody asks too often."""
     portal, sink = Portal(tmp_path_factory.mktemp("portal") / "portal.sqlite"), Sink()
     with serving(sink) as smtp:
         environ = {
-            "RESET_DATABASE_URL": state_url,
+            "RESET_DATABASE_URL": site_state_url,
             "RESET_ACCOUNTS_URL": f"sqlite:///{portal.path}",
             "RESET_MAIL_PORT": str(smtp),
             "RESET_LIMIT_PER_ADDRESS": "100000 per hour",
@@ -115,11 +104,19 @@ def site(tmp_path_factory: pytest.TempPathFactory, state_url: str) -> Iterator[S
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    lines = terminalreporter.config.stash.get(_FIGURES, [])
+    reports = [one for kind in ("passed", "failed") for one in terminalreporter.getreports(kind)]
+    properties = [p for one in reports if one.when == "call" for p in one.user_properties]
+    lines = [line for name, line in properties if name == "figure"]
     if not terminalreporter.config.getoption("--soak") or not lines:
         return
     terminalreporter.section("figures")
     terminalreporter.write_line("| goal | what | seen | bar |")
     terminalreporter.write_line("|---|---|---|---|")
-    for line in sorted(lines, key=lambda one: (len(one.goal), one.goal)):
-        terminalreporter.write_line(f"| {line.goal} | {line.what} | {line.value} | {line.bar} |")
+    for line in sorted(lines, key=lambda one: (len(one[0]), one[0])):
+        terminalreporter.write_line(f"| {' | '.join(line)} |")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Times are measured on a machine that does nothing else: not by `make test`."""
+    if not config.getoption("--soak"):
+        items[:] = [item for item in items if not item.get_closest_marker("times")]

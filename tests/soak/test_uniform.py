@@ -56,6 +56,7 @@ def test_answers_are_the_same_for_everybody(
             figure("G2", f"answers that differ, {known}, {pairs} pairs", 0, "0")
 
 
+@pytest.mark.times
 @pytest.mark.parametrize(
     ("n", "known", "settings"),
     [
@@ -77,16 +78,15 @@ def test_times_are_the_same_for_everybody(
     settings: dict[str, str],
 ) -> None:
     """That of POST and that of the next visitor's request."""
-    _only_in_full_length(rounds)
     with _serving(tmp_path, portal, settings) as host:
         _note(figure, request.node.callspec.id, n, _prove(host, n, known))
 
 
+@pytest.mark.times
 def test_times_with_a_long_queue(
     tmp_path: Path, portal: Portal, app: Flask, rounds: Rounds, figure: Note
 ) -> None:
     """The worker is busy with thousands of mails."""
-    _only_in_full_length(rounds)
     parts: Service = app.extensions["reset"]
     now = datetime.now(UTC)
     with parts.database.begin() as tx:
@@ -99,11 +99,11 @@ def test_times_with_a_long_queue(
         _note(figure, f"{BACKLOG} mails waiting", 2500, _prove(host, 2500))
 
 
+@pytest.mark.times
 def test_times_over_a_directory(
     request: pytest.FixtureRequest, tmp_path: Path, portal: Portal, rounds: Rounds, figure: Note
 ) -> None:
     """Looking up over LDAP takes longer than in a table; nobody waits for it."""
-    _only_in_full_length(rounds)
     slapd = request.getfixturevalue("slapd")
     slapd.person()
     columns = dict.fromkeys((name for name in ENVIRON if "_ACCOUNTS_" in name), "")
@@ -146,8 +146,3 @@ def _note(figure: Note, scenario: str, n: int, report: dict[str, Any]) -> None:
         figure(goal, f"{one['what']}, {scenario}, n={n}", seen, "{:g} to {:g}".format(*one["bar"]))
     figure("G1", f"verdict, {scenario}, n={n}", report["sentence"], "alike")
     assert report["verdict"] != "different", report["sentence"]
-
-
-def _only_in_full_length(rounds: Rounds) -> None:
-    if not rounds(0, 1):
-        pytest.skip("times are measured by `make soak`")
