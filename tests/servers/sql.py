@@ -116,7 +116,7 @@ def mariadb(install: str, daemon: str) -> Iterator[SqlServer]:
                 "--sql-mode=",
                 "--character-set-server=utf8mb4",
             ),
-            *("--innodb-flush-log-at-trx-commit=0", "--skip-log-bin"),
+            *("--innodb-flush-log-at-trx-commit=2", "--skip-log-bin"),
         ]
         root = sa.URL.create("mysql+pymysql", "root", host="127.0.0.1", port=port, database="mysql")
         with _running(SqlServer("mysql", root, data, command)) as server:

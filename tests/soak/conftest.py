@@ -117,6 +117,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Times are measured on a machine that does nothing else: not by `make test`."""
+    """`make test` leaves out what is long as a whole, or needs a machine that does nothing else."""
     if not config.getoption("--soak"):
-        items[:] = [item for item in items if not item.get_closest_marker("times")]
+        long = ("long", "times")
+        items[:] = [item for item in items if not any(map(item.get_closest_marker, long))]

@@ -27,6 +27,15 @@ Race = Callable[[str, Callable[[], Any]], tuple[Answer, Any]]
 THEIRS = hash_bcrypt("Propia-Del-Portal-1")
 
 
+@pytest.fixture(
+    scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.long)]
+)
+def site_state_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path_factory.mktemp('state')}/state.sqlite"
+    return str(request.getfixturevalue("state_servers")(request.param))
+
+
 @pytest.fixture(scope="module")
 def host(tmp_path_factory: pytest.TempPathFactory, site: Site) -> Iterator[Host]:
     """Four web processes and a worker."""
