@@ -12,7 +12,8 @@ bind = f"127.0.0.1:{os.environ.get('PORT', '5000')}"
 workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
 threads = 4
 # A process that may open no file for one more connection would end, and its visitors with it.
-worker_connections = min(1000, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
+_files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+worker_connections = min(1000, _files // 2) if _files != resource.RLIM_INFINITY else 1000
 timeout = 30
 graceful_timeout = 20
 max_requests = 20_000

@@ -6,14 +6,14 @@ import json
 import re
 import socket
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from reset.accounts import Account, hashes
+from reset.accounts import Account, hashes, silence
 from reset.accounts.fields import rules
 from reset.accounts.ldap import Directory
 from reset.address import normalise
@@ -609,6 +609,24 @@ def test_silence_ends(make: Make, tls: bool) -> None:
         with pytest.raises(AccountsUnavailable) as lost:
             accounts.find_by_address("ana@example.com")
     assert not isinstance(lost.value, ChangeUncertain)
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize(("pause", "connections"), [(3600, 1), (0, 2)])
+def test_silent_server_is_asked_once_in_a_while(
+    slapd: Slapd, make: Make, monkeypatch: pytest.MonkeyPatch, pause: int, connections: int
+) -> None:
+    """Who comes next is told at once, or goes straight to the second server."""
+    slapd.person()
+    monkeypatch.setattr(silence, "LONG_SECONDS", 0.2)
+    monkeypatch.setattr(silence, "PAUSE_SECONDS", pause)
+    for second in (None, slapd.url):
+        with Listener() as silent:
+            accounts = make(url=f"ldaps://127.0.0.1:{silent.port} {second or ''}")
+            for _ in range(2):
+                with suppress(AccountsUnavailable):
+                    accounts.find_by_address("ana@example.com")
+        assert silent.connections == connections
 
 
 @pytest.mark.usefixtures("impatient")

@@ -14,7 +14,7 @@ import pytest
 import sqlalchemy as sa
 
 from reset import engine
-from reset.accounts import hashes
+from reset.accounts import hashes, silence
 from reset.accounts.sql import Table
 from reset.errors import (
     AccountsUnavailable,
@@ -37,6 +37,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Time-outs as short as the databases allow."""
     monkeypatch.setattr(engine, "TIMEOUT_SECONDS", 3)
     monkeypatch.setattr(engine, "_SERVER_SECONDS", 2)
+    monkeypatch.setattr(silence, "PAUSE_SECONDS", 0)
 
 
 @pytest.mark.usefixtures("impatient")
@@ -76,6 +77,22 @@ def test_server_that_stops_answering_is_a_short_wait(
     with paused(server), pytest.raises(AccountsUnavailable):
         accounts.find_by_address(ADDRESS)
     assert accounts.find_by_address(ADDRESS)
+
+
+@SERVERS
+@pytest.mark.usefixtures("impatient")
+def test_silent_server_is_not_waited_for_by_everybody(
+    store: Store, sql_server: Callable[[str], SqlServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who comes next is told at once: waiting threads are missed elsewhere."""
+    monkeypatch.setattr(silence, "PAUSE_SECONDS", 3600)
+    accounts = store.accounts()
+    accounts.check()
+    server = sql_server("mysql" if store.admin.dialect.name == "mysql" else "postgresql")
+    with paused(server), pytest.raises(AccountsUnavailable):
+        accounts.find_by_address(ADDRESS)
+    with pytest.raises(AccountsUnavailable, match="silent a moment ago"):
+        accounts.find_by_address(ADDRESS)
 
 
 @pytest.mark.parametrize("store", ["postgresql"], indirect=True)

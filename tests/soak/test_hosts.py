@@ -436,6 +436,27 @@ def test_limits_hold_whatever_becomes_of_redis(
     assert change(hosts[0], site.link(victim)).location == "/lista"
 
 
+@pytest.mark.parametrize("redis_is", ["there", "away"])
+def test_limit_is_exact_over_all_processes(
+    make_host: Callable[..., Host], redis: RedisServer, redis_is: str, figure: Note
+) -> None:
+    """Two hosts with two processes each let as many through as one would."""
+    hosts = [make_host(RESET_LIMIT_PER_IP="30 per hour") for _ in range(2)]
+    if redis_is == "away":
+        redis.admin.shutdown(nosave=True)
+
+    def post(turn: int) -> int:
+        client = hosts[turn % 2].client()
+        status = client.post("/").status
+        client.close()
+        return status
+
+    with ThreadPoolExecutor(8) as pool:
+        statuses = Counter(pool.map(post, range(100)))
+    figure("G11", f"limit 30, four processes, Redis {redis_is}: let through", statuses[400], "30")
+    assert statuses == {400: 30, 429: 70}
+
+
 def spelling(address: str, turn: int) -> str:
     """One of 64 ways to write *address*: by the capitals of its first letters."""
     capitals = {place for place in range(6) if turn >> place & 1}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -13,11 +14,14 @@ from ldap.controls.ppolicy import PasswordPolicyControl
 
 from reset.accounts.fields import as_text
 from reset.accounts.ldap import Directory
+from reset.accounts.silence import Silence
 from reset.errors import AccountChanged, AccountsUnavailable, ChangeUncertain, PasswordRefused
 
-TIMEOUT_SECONDS = 5
+TIMEOUT_SECONDS = 4
 PAGE = 500
 
+# By URI, for all threads of the process.
+_silences: defaultdict[str, Silence] = defaultdict(Silence)
 # After these nobody knows what the server did. Any other error is the server's own answer: no.
 _LOST = (ldap.SERVER_DOWN, ldap.TIMEOUT, ldap.CONNECT_ERROR, ldap.DECODING_ERROR, ldap.LOCAL_ERROR)
 # Source: draft-behera-ldap-password-policy-10, 6.2.
@@ -197,7 +201,10 @@ def escaped(value: bytes) -> str:
 
 def _bound(directory: Directory) -> Any:
     """A connection to the first server that lets the service account in."""
-    *others, last = directory.url.split()
+    servers = [uri for uri in directory.url.split() if not _silences[uri].lasts()]
+    if not servers:
+        raise AccountsUnavailable("the directory: it was silent a moment ago")
+    *others, last = servers
     for uri in others:
         # libldap would try the next one after a refused connection, but not after a silent one.
         with suppress(*_LOST):
@@ -206,6 +213,11 @@ def _bound(directory: Directory) -> Any:
 
 
 def _bound_to(uri: str, directory: Directory) -> Any:
+    with _silences[uri].noticed():
+        return _bound_now(uri, directory)
+
+
+def _bound_now(uri: str, directory: Directory) -> Any:
     connection = ldap.initialize(uri)
     connection.set_option(ldap.OPT_PROTOCOL_VERSION, ldap.VERSION3)
     connection.set_option(ldap.OPT_REFERRALS, 0)  # They would take the password to other servers.

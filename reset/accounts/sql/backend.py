@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from reset.accounts import Account, Finding, hashes
 from reset.accounts.fields import applying, as_text, is_active
+from reset.accounts.silence import Silence
 from reset.accounts.sql import Table, statements
 from reset.accounts.sql.lookup import Lookup
 from reset.accounts.sql.statements import bind, decode, encode
@@ -26,6 +27,7 @@ class SqlAccounts:
     def __init__(self, table: Table) -> None:
         self._table = table
         self._engine = open_engine(table.url)
+        self._silence = Silence()
         self._selectable = statements.selectable(table)
         self._lookup = Lookup(self._selectable, table.email)
 
@@ -139,8 +141,12 @@ class SqlAccounts:
     @contextmanager
     def _transaction(self) -> Iterator[sa.Connection]:
         """One transaction; whatever goes wrong in it becomes an error of ours."""
+        if self._silence.lasts():
+            raise AccountsUnavailable("the database was silent a moment ago")
         try:
-            with self._engine.connect() as connection:
+            with self._silence.noticed():
+                connected = self._engine.connect()
+            with connected as connection:
                 yield connection
                 _commit(connection)
         except sa.exc.DBAPIError as error:
