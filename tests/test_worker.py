@@ -409,6 +409,27 @@ def test_database_without_the_key_opens_nothing(visitor: Visitor, ana: int) -> N
     assert token.rpartition(".")[2] not in kept
 
 
+@pytest.mark.parametrize(
+    ("name", "greeted"),
+    [
+        ("Gane ya: evil.example", False),
+        ("http://evil", False),
+        ("x@evil", False),
+        ("Ma. del Pilar Díaz-Ruiz", True),
+    ],
+)
+def test_name_that_looks_like_a_link_is_left_out(
+    visitor: Visitor, portal: Portal, name: str, greeted: bool
+) -> None:
+    """Mail programs would make it one, and it would seem to come from us."""
+    portal.add(nombre=name)
+    visitor.set_password(visitor.link())
+    visitor.run_worker()
+    assert len(visitor.mails()) == 2
+    for mail in visitor.mails():
+        assert (name in str(mail.body)) == (name in str(mail.html)) == greeted
+
+
 def test_readiness_asks_for_an_attended_queue(visitor: Visitor, clock: Clock, ana: int) -> None:
     """/readyz turns when a due mail is left alone, for known and unknown alike."""
     visitor.ask("nadie@example.com")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -16,12 +17,14 @@ _HEADERS = {
     "Auto-Submitted": "auto-generated",  # Source: RFC 3834, 5.
     "X-Auto-Response-Suppress": "All",
 }
+_LIKE_A_LINK = re.compile(r"[/@:]|\w\.\w\w")
 
 
 def compose(letter: Letter, *, zone: ZoneInfo, reply_to: str = "") -> MimeMessage:
     """The message of *letter*, times in *zone*; needs an application context."""
     facts = {name: _worded(fact, zone) for name, fact in letter.facts.items()}
-    facts["name"] = letter.name
+    # Whoever may choose a name in the portal could have us mail a link of theirs to anybody.
+    facts["name"] = "" if _LIKE_A_LINK.search(letter.name) else letter.name
     folder = f"email/{letter.kind}"
     message = MimeMessage(
         subject=render_template(f"{folder}/subject.txt", **facts).strip(),
