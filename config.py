@@ -151,6 +151,7 @@ def _mail(read: Values) -> MailSettings:
         use_tls=read.boolean("MAIL_USE_TLS"),
         use_ssl=read.boolean("MAIL_USE_SSL"),
         default_sender=read.sender("MAIL_DEFAULT_SENDER"),
+        # With more, a slow hand-over could outlast its lease, and another worker send a copy.
         timeout=read.duration("MAIL_TIMEOUT", "15s", most="20s"),
         retry_first=read.duration("MAIL_RETRY_FIRST", "1m", most="1h"),
         retry_max=read.duration("MAIL_RETRY_MAX", "30m", most="1d"),

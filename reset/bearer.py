@@ -129,6 +129,7 @@ class Bearer:
         with self._db.begin() as tx:
             request, made_at = self._denied(tx, token)
             links.hold_accounts_of(tx, request)
+            audit.hold_alike(tx, request)
             theirs, used = self._deniable(tx, request, made_at, now=now)
             audit.note(tx, request, "denied", now=now)
             for account in {link.account for link in theirs}:

@@ -16,8 +16,9 @@ from flask.cli import AppGroup
 
 from reset import audit
 from reset.accounts.survey import dry_run, findings
+from reset.address import normalise
 from reset.audit import ResetRequest
-from reset.errors import AccountsUnavailable, StoreUnavailable, Unmeasurable
+from reset.errors import AccountsUnavailable, InvalidAddress, StoreUnavailable, Unmeasurable
 from reset.measurement import measure
 from reset.service import service
 from reset.uniformity import KNOWN, UNKNOWN, Report, judge
@@ -131,11 +132,24 @@ def prove_uniform(url: str, known: str, unknown: str, n: int, as_json: bool) -> 
       2  no verdict
     """
     try:
+        _insist_on_accounts(known, unknown)
         report = judge(measure(url, known, unknown, n, service().captcha.solve))
     except Unmeasurable as error:
         report = Report("none", f"No verdict: {error}.")
     click.echo(json.dumps(asdict(report), indent=2) if as_json else _verdict(report))
     sys.exit({"alike": 0, "different": 1}.get(report.verdict, 2))
+
+
+def _insist_on_accounts(known: str, unknown: str) -> None:
+    """Two addresses of one kind would be alike in any case."""
+    try:
+        is_registered = [
+            bool(service().accounts.find_by_address(normalise(a))) for a in (known, unknown)
+        ]
+    except (AccountsUnavailable, InvalidAddress) as error:
+        raise Unmeasurable(f"the accounts cannot be asked ({type(error).__name__})") from error
+    if is_registered != [True, False]:
+        raise Unmeasurable("--known must be registered, and --unknown must not")
 
 
 def _verdict(report: Report) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from time import monotonic
+from time import monotonic, time
 from typing import Any, ClassVar, TypeVar, cast
 
 import sqlalchemy as sa
@@ -139,7 +139,9 @@ class RedisStorage(DatabaseStorage):
 
     def get_expiry(self, key: str) -> float:
         own = super().get_expiry
-        return self._either(lambda: self._redis.get_expiry(key), lambda: own(key))
+        # The library counts from this host's clock, and we from the one that all hosts share.
+        shared = self._clock().timestamp()
+        return self._either(lambda: self._redis.get_expiry(key) - time() + shared, lambda: own(key))
 
     def _either(self, redis: Callable[[], _T], own: Callable[[], _T]) -> _T:
         if monotonic() >= self._again_at:

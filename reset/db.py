@@ -53,7 +53,7 @@ class Database:
     def __init__(self, url: str) -> None:
         self._ahead = timedelta(0)
         self._migrated = False
-        if url.startswith("sqlite:"):
+        if sa.make_url(url).get_backend_name() == "sqlite":
             self._engine = sa.create_engine(url, hide_parameters=True, pool_pre_ping=False)
             _prepare_sqlite(self._engine)
         else:
@@ -114,6 +114,8 @@ class Database:
                 connection = connection.execution_options(**options)
                 with connection.begin():
                     yield connection
+        except sa.exc.DataError:
+            raise  # A value that does not fit: the database is not away, and no retry would help.
         except (sa.exc.DBAPIError, sa.exc.TimeoutError, OSError) as error:
             raise StoreUnavailable(type(error.__cause__ or error).__name__) from error
 
@@ -149,9 +151,16 @@ _DURABLE = (
 
 
 def hold(tx: Transaction, query: str, **values: str) -> None:
-    """Lock the rows of *query* until *tx* ends; on SQLite a writer is alone in any case."""
+    """Lock the rows of *query* until *tx* ends; on SQLite a writer is alone in any case.
+
+    Always in one order, else two wait for each other: links of an account, by account and id, then
+    the requests of an address, by number. Both before the first line for a trace, which locks its
+    request, too.
+    """
     if tx.dialect.name != "sqlite":
-        tx.execute(sa.text(f"{query} FOR UPDATE"), values).all()
+        # On PostgreSQL less than FOR UPDATE, so that new requests and lines need not wait.
+        lock = "FOR NO KEY UPDATE" if tx.dialect.name == "postgresql" else "FOR UPDATE"
+        tx.execute(sa.text(f"{query} {lock}"), values).all()
 
 
 def _prepare_sqlite(engine: sa.Engine) -> None:

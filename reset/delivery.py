@@ -101,6 +101,7 @@ class Delivery:
         with self._db.begin() as tx:
             if not outbox.renew(tx, message, now=now):
                 return None
+            audit.hold_alike(tx, message.request)  # What is judged here still holds at the end.
             wanted = [a for a in usable if self._is_wanted(tx, message.request, a)]
             details = {"reason": reason} if reason else {}
             if usable and not wanted:
@@ -155,7 +156,6 @@ class Delivery:
 
         Counted by the mails themselves: it holds whatever became of the counters.
         """
-        audit.hold_alike(tx, request)
         return any(
             links.mailed_since(
                 tx, account.id, now - timedelta(seconds=limit.get_expiry()), but=request

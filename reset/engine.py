@@ -1,4 +1,4 @@
-"""Connections to the portal's database: no call without a time-out, whichever database it is."""
+"""Connections to databases, the portal's and our own: no call without a time-out."""
 
 from __future__ import annotations
 

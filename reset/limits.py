@@ -67,7 +67,7 @@ class Limits:
 
     def allows_address(self, address: str) -> bool:
         """Count one request for the normalised *address*; False when there were too many."""
-        # The oldest key: adding one must not give everybody a new quota.
+        # The oldest key: one that is added behind it gives nobody a new quota.
         bucket = keyed_hash(self._keys[0], "limit", address)
         return not self._exhausted(self._per_address, "address", bucket)
 

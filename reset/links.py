@@ -92,12 +92,8 @@ def claim(tx: Transaction, link: Link, *, until: datetime, origin: str) -> bool:
 
 def hold_accounts_of(tx: Transaction, request: str) -> None:
     """Let nobody else claim, use or close a link of the accounts of *request* until *tx* ends."""
-    hold(
-        tx,
-        "SELECT id FROM links WHERE account IN"
-        " (SELECT account FROM links WHERE request = :request) ORDER BY id",
-        request=request,
-    )
+    for account in sorted({link.account for link in of_request(tx, request)}):
+        hold(tx, "SELECT id FROM links WHERE account = :account ORDER BY id", account=account)
 
 
 def give_back(tx: Transaction, link: Link) -> bool:

@@ -11,7 +11,7 @@ from limits import RateLimitItem
 from reset.accounts import Account
 from reset.links import Link
 from reset.mail.outbox import Retry
-from reset.tokens import Tokens, fingerprint, has_fingerprint
+from reset.tokens import Tokens, can_compare, fingerprint, has_fingerprint
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,10 @@ class Rules:
     def fingerprint(self, account: Account) -> str:
         """What a link remembers of *account* to see that it is unchanged."""
         return fingerprint(self.keys, *account.identity)
+
+    def can_compare(self, link: Link) -> bool:
+        """Whether the key with which *link* remembers its account is still one of ours."""
+        return can_compare(self.keys, link.fingerprint)
 
     def is_unchanged(self, link: Link, account: Account) -> bool:
         """Whether *account* still is as it was when *link* was made."""

@@ -33,6 +33,7 @@ class Settlement:
         try:
             with self._db.begin() as tx:
                 links.hold_accounts_of(tx, link.request)
+                audit.hold_alike(tx, link.request)
                 if not links.use(tx, link, now=now) and not links.is_closed(tx, link):
                     return
                 details = {"login": account.login, "origin": origin}
@@ -74,15 +75,17 @@ class Settlement:
             address = audit.address_of(tx, link.request)
             wanted = audit.is_open(tx, link.request)
             by_another = links.used_since(tx, link.account, link.request)
-        changed = account is not None and not self._rules.is_unchanged(link, account)
+        known = self._rules.can_compare(link)
+        changed = account is not None and known and not self._rules.is_unchanged(link, account)
         moved = account is not None and not has_address(account.address, address)
         if account is not None and changed and not moved and not by_another:
             self.finish(link, account, link.origin or "", now=now)
             return
         with self._db.begin() as tx:
             # The account moved to another address, was changed by another link, or is gone, or
-            # the person said "no fui yo" meanwhile: the link must not come back to life.
-            if changed or account is None or not wanted:
+            # the person said "no fui yo" meanwhile, or the link's key was taken out: it must not
+            # come back to life.
+            if changed or account is None or not wanted or not known:
                 links.close(tx, link)
             else:
                 links.give_back(tx, link)

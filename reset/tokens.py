@@ -103,12 +103,23 @@ def keyed_hash(key: str, purpose: str, *parts: str) -> str:
 
 
 def fingerprint(keys: Sequence[str], *parts: str) -> str:
-    """A fingerprint of *parts* that says nothing about them to who lacks the keys."""
-    return keyed_hash(keys[-1], "fingerprint", *parts)
+    """64 hex digits that say nothing about *parts* to who lacks the keys."""
+    return _fingerprint(keys[-1], *parts)
 
 
 def has_fingerprint(keys: Sequence[str], expected: str, *parts: str) -> bool:
     """Whether *parts* had the fingerprint *expected*, under any of the *keys*."""
-    return any(
-        hmac.compare_digest(expected, keyed_hash(key, "fingerprint", *parts)) for key in keys
-    )
+    return any(hmac.compare_digest(expected, _fingerprint(key, *parts)) for key in keys)
+
+
+def can_compare(keys: Sequence[str], made: str) -> bool:
+    """Whether the fingerprint *made* was made with one of *keys*: else it is unlike everything."""
+    return any(made.startswith(_mark(key)) for key in keys)
+
+
+def _fingerprint(key: str, *parts: str) -> str:
+    return _mark(key) + keyed_hash(key, "fingerprint", *parts)[: -len(_mark(key))]
+
+
+def _mark(key: str) -> str:
+    return keyed_hash(key, "mark")[:8]

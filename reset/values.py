@@ -195,7 +195,7 @@ class Values:
 
     def redis_url(self, name: str) -> str:
         value = self.text(name)
-        if value and not re.fullmatch(r"rediss?://[^\s/]+(/\d*)?", value):
+        if value and not re.fullmatch(r"rediss?://[^\s/]+(/\d*)?(\?\S*)?", value):
             self.fault(name, "must be an address such as redis://:password@127.0.0.1:6379/0")
         return value
 

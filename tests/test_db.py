@@ -85,11 +85,19 @@ def test_failed_step_leaves_nothing(
 ) -> None:
     """A migration that fails half-way is undone as a whole."""
     steps = [(1, ["CREATE TABLE half (x INTEGER)", "CREATE TABLE half (x INTEGER)"])]
-    monkeypatch.setattr("reset.migrations._steps", lambda: steps)
+    monkeypatch.setattr("reset.migrations.steps", lambda: steps)
     with pytest.raises(StoreUnavailable):
         database.migrate()
     with closing(sqlite3.connect(tmp_path / "deep" / "reset.sqlite")) as db:
         assert db.execute("SELECT name FROM sqlite_master").fetchall() == []
+
+
+def test_driver_may_be_named(tmp_path: Path) -> None:
+    """SQLAlchemy's own way to write the address of a file."""
+    database = Database(f"sqlite+pysqlite:///{tmp_path}/reset.sqlite")
+    with database.begin() as tx:
+        assert tx.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+    database.close()
 
 
 def test_error_names_no_value(database: Database) -> None:

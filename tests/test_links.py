@@ -705,6 +705,28 @@ def test_crash_in_the_middle_is_settled_by_the_worker(
     assert visitor.client.get(link).status_code == status
 
 
+@pytest.mark.parametrize("changed", [True, False])
+def test_claim_of_a_key_that_was_taken_out_ends(
+    unreliable: MakeUnreliable,
+    make_app: Callable[..., Flask],
+    make_visitor: Callable[[Flask], Visitor],
+    clock: Clock,
+    ana: int,
+    changed: bool,
+) -> None:
+    """Whether the password is a new one cannot be seen any more: nobody is told that it is."""
+    visitor, accounts = unreliable(KeyboardInterrupt())
+    accounts.changes = changed
+    link = visitor.link()
+    with pytest.raises(KeyboardInterrupt):
+        visitor.set_password(link)
+    after = make_visitor(make_app(secret_keys=(KEY[::-1],)))
+    clock.advance(seconds=CLAIM.total_seconds() + 1)
+    after.run_worker()
+    assert after.sender.sent == []
+    assert after.trace() == ["requested", "account_found", "mail_sent"]
+
+
 def test_portal_that_is_down_holds_up_no_housekeeping(
     unreliable: MakeUnreliable,
     portal: Portal,

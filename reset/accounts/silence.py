@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from time import monotonic
 
-LONG_SECONDS = 2
+LONG_SECONDS = 2  # Longer than any refusal, shorter than the time-outs of connections (4, 5).
 PAUSE_SECONDS = 10
 
 

@@ -171,7 +171,7 @@ def newly_overdue(tx: Transaction, *, now: datetime) -> list[tuple[str, str]]:
     rows = tx.execute(
         sa.text(
             "SELECT id, request FROM outbox WHERE state IN ('queued', 'sending')"
-            " AND created_at <= :limit AND overdue_at IS NULL LIMIT 100"
+            " AND created_at <= :limit AND overdue_at IS NULL ORDER BY id LIMIT 100"
         ),
         {"limit": stamp(now - OVERDUE)},
     )

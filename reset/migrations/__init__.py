@@ -12,6 +12,8 @@ from importlib import resources
 
 import sqlalchemy as sa
 
+from reset.errors import StoreUnavailable
+
 _VERSION = "SELECT COALESCE(MAX(version), 0) FROM schema_version"
 _VERSIONS = "CREATE TABLE IF NOT EXISTS schema_version (version INTEGER PRIMARY KEY)"
 _LOCK_SECONDS = 4
@@ -27,7 +29,7 @@ def apply(tx: sa.Connection) -> int:
     with _alone(tx):
         tx.execute(sa.text(_VERSIONS))
         version = int(tx.execute(sa.text(_VERSION)).scalar_one())
-        for number, statements in _steps():
+        for number, statements in steps():
             if number > version:
                 for statement in statements:
                     _execute(tx, statement)
@@ -48,10 +50,11 @@ def _alone(tx: sa.Connection) -> Iterator[None]:
     name = {"name": tx.execute(sa.text("SELECT MD5(CONCAT('reset.', DATABASE()))")).scalar_one()}
     got = tx.execute(sa.text(f"SELECT GET_LOCK(:name, {_LOCK_SECONDS})"), name).scalar_one()
     if got != 1:
-        raise OSError("another host is migrating")
+        raise StoreUnavailable("another host is migrating")
     try:
         yield
     finally:
+        tx.execute(sa.text("COMMIT"))  # First: the next host must see what was done.
         tx.execute(sa.text("SELECT RELEASE_LOCK(:name)"), name)
 
 
@@ -68,7 +71,7 @@ def _execute(tx: sa.Connection, statement: str) -> None:
             raise
 
 
-def _steps() -> list[tuple[int, list[str]]]:
+def steps() -> list[tuple[int, list[str]]]:
     """(number, statements) of each file, in order."""
     files = resources.files(__name__).iterdir()
     steps = [(int(f.name[:4]), f.read_text("utf-8")) for f in files if f.name.endswith(".sql")]

@@ -23,6 +23,7 @@ UNKNOWN = "nadie@example.com"
 def leaky_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     """A service that treats some addresses in ways of their own."""
     folder = tmp_path_factory.mktemp("leaky")
+    register(Portal(folder / "portal.sqlite"))
     with Host(folder, _stores(folder), web_workers=1) as host:
         web = host.start(sys.executable, "-m", "gunicorn", "tests.servers.leaky:leaky()")
         wait_for("127.0.0.1", host.port, web)
@@ -36,8 +37,9 @@ def leaky(leaky_host: Host) -> str:
 
 
 @pytest.fixture
-def prove(app: Flask) -> Prove:
+def prove(app: Flask, portal: Portal) -> Prove:
     """Runs the command over 20 pairs; its status and what it printed for machines."""
+    register(portal)
 
     def run(url: str, known: str, app: Flask = app) -> tuple[int, dict[str, Any]]:
         options = ["--known", known, "--unknown", UNKNOWN, "--n", "20", "--json"]
@@ -45,6 +47,20 @@ def prove(app: Flask) -> Prove:
         return told.exit_code, json.loads(told.output)
 
     return run
+
+
+def register(portal: Portal) -> None:
+    """Everybody but UNKNOWN."""
+    for login in ("ana", "header", "throttled", "slow", "next"):
+        portal.add(login, f"{login}@example.com")
+
+
+@pytest.mark.parametrize("known", ["nadie2@example.com", UNKNOWN])
+def test_two_addresses_of_a_kind_prove_nothing(leaky: str, prove: Prove, known: str) -> None:
+    """They would be alike in any case."""
+    status, report = prove(leaky, known)
+    assert (status, report["verdict"]) == (2, "none")
+    assert "--known must be registered" in report["sentence"]
 
 
 def test_same_answers(leaky: str, prove: Prove) -> None:

@@ -31,6 +31,13 @@ def up(redis: RedisServer) -> Iterator[ExitStack]:
         yield stack
 
 
+@pytest.fixture(autouse=True)
+def patient(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine is no silent Redis."""
+    if "silent" not in request.node.name:
+        monkeypatch.setattr(counters, "REDIS_TIMEOUT_SECONDS", 20)
+
+
 @pytest.fixture
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """A Redis that was away is asked again with the next request."""
@@ -82,7 +89,7 @@ def test_redis_is_used_again_when_it_is_back(redis: RedisServer, hosts: list[Vis
 
 
 @pytest.mark.usefixtures("up", "at_once")
-@pytest.mark.parametrize("fault", ["flushed", "full", "wrong type", "silent", "password"])
+@pytest.mark.parametrize("fault", ["flushed", "full", "wrong type", "password"])
 def test_no_fault_of_redis_is_an_error_for_the_visitor(
     redis: RedisServer, hosts: list[Visitor], fault: str
 ) -> None:
@@ -97,12 +104,22 @@ def test_no_fault_of_redis_is_an_error_for_the_visitor(
         (key,) = redis.admin.scan_iter()
         redis.admin.delete(key)
         redis.admin.lpush(key, "x")
-    elif fault == "silent":
-        redis.admin.client_pause(3000)
     else:
         redis.admin.config_set("requirepass", "other")
         redis.admin.client_kill_filter(_type="normal", skipme=True)
     assert statuses(hosts) == [400, 400, 400, 429, 429, 429]
+
+
+@pytest.mark.usefixtures("up")
+def test_redis_that_falls_silent_is_no_error_for_the_visitor(
+    redis: RedisServer, hosts: list[Visitor]
+) -> None:
+    """At most twice as many are let through."""
+    seen = statuses(hosts)
+    redis.admin.client_pause(60_000)
+    seen += statuses(hosts)
+    assert set(seen) == {400, 429}
+    assert 3 <= seen.count(400) <= 6
 
 
 @pytest.mark.usefixtures("up")

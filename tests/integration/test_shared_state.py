@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from flask import Flask
 
 from config import Settings
-from reset import links, migrations
+from reset import audit, links, migrations
 from reset.accounts import Account
 from reset.accounts.memory import MemoryAccounts
 from reset.db import Database, hold
@@ -22,8 +22,9 @@ from reset.links import Link
 from reset.mail import outbox
 from tests.conftest import ADDRESS, START, Visitor, links_in
 from tests.servers.sql import SqlServer
-from tests.servers.state import NAME, drop_tables, locked_out
+from tests.servers.state import NAME, TABLES, drop_tables, locked_out
 
+LATEST = migrations.steps()[-1][0]
 SOON = START + timedelta(minutes=2)
 MakeApp = Callable[..., Flask]
 MakeVisitor = Callable[[Flask], Visitor]
@@ -120,6 +121,37 @@ def test_denial_waits_for_a_claim(
     assert isinstance(late.exception(), LinkBusy)
 
 
+def test_mail_waits_for_a_denial(visitor: Visitor, ana: int, elsewhere: ThreadPoolExecutor) -> None:
+    """A worker that prepares another mail meanwhile sees that it is not wanted any more."""
+    visitor.link()
+    visitor.ask()
+    parts = visitor.parts
+    (message,) = parts.delivery.claim(limit=1, now=START)
+    mailed = parts.flow.trace(ADDRESS)
+    (denied,) = [r.number for r in mailed if r.number != message.request]
+    with parts.database.begin() as tx:
+        audit.note(tx, denied, "denied", now=START)
+        audit.close_alike(tx, denied, now=START)
+        late = waits(elsewhere.submit(parts.delivery.prepare_mail, message, now=START))
+    assert late.result() is None
+
+
+def test_value_that_does_not_fit_stops_nobody_else(
+    make_app: MakeApp, make_visitor: MakeVisitor
+) -> None:
+    """A portal with endless ids: that mail waits, the next one leaves."""
+    accounts = MemoryAccounts(
+        Account(id=f'"{one}"', login="x", address=f"{two}@example.com", credential="x")
+        for one, two in (("a" * 300, "ana"), ("b", "beto"))
+    )
+    visitor = make_visitor(make_app(accounts))
+    visitor.ask("ana@example.com")
+    visitor.ask("beto@example.com")
+    visitor.run_worker()
+    assert [mail.recipients for mail in visitor.sender.sent] == [["beto@example.com"]]
+    assert visitor.trace("ana@example.com")[-1] == "mail_deferred"
+
+
 def test_account_ids_are_compared_exactly(make_app: MakeApp, make_visitor: MakeVisitor) -> None:
     """`A1` and `a1` are two accounts, whatever the database usually takes for alike."""
     accounts = MemoryAccounts(
@@ -210,7 +242,7 @@ def test_hosts_that_start_together_migrate_once(
         database.close()
         return version
 
-    assert list(elsewhere.map(migrate, databases)) == [1] * 6
+    assert list(elsewhere.map(migrate, databases)) == [LATEST] * 6
 
 
 @pytest.mark.parametrize("done", [0, 1, 3, 8])
@@ -219,16 +251,16 @@ def test_migration_cut_off_goes_on(
 ) -> None:
     """Killed after any statement; the next start does the rest."""
     drop_tables(server)
-    database, steps = Database(settings.database_url), migrations._steps()
-    ((number, statements),) = steps
+    database, steps = Database(settings.database_url), migrations.steps()
+    (number, statements), *_ = steps
     broken = [*statements[:done], "CREATE NONSENSE"]
-    monkeypatch.setattr(migrations, "_steps", lambda: [(number, broken)])
+    monkeypatch.setattr(migrations, "steps", lambda: [(number, broken)])
     with pytest.raises(StoreUnavailable):
         database.migrate()
-    monkeypatch.setattr(migrations, "_steps", lambda: steps)
-    assert database.migrate() == 1
+    monkeypatch.setattr(migrations, "steps", lambda: steps)
+    assert database.migrate() == LATEST
     with database.read() as tx:
-        assert len(sa.inspect(tx).get_table_names()) == 7
+        assert set(sa.inspect(tx).get_table_names()) == set(TABLES)
     database.close()
 
 

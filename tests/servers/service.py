@@ -168,7 +168,7 @@ class Host:
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
         """A command of the operator, with the host's settings, until it ends."""
         return subprocess.run(
-            command, cwd=ROOT, env=self.environ, capture_output=True, text=True, check=False
+            command, cwd=self._root, env=self.environ, capture_output=True, text=True, check=False
         )
 
     def kill(self, process: subprocess.Popen[bytes], how: int = signal.SIGKILL) -> None:

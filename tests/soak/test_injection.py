@@ -90,7 +90,7 @@ def test_typed_text_stays_text(visitor: Visitor, rounds: Rounds, figure: Note) -
         fields = {"email": "eve@evil.example", "captcha": "x", "challenge": text}
         forged = visitor.client.post("/", data=fields)
         assert Skeleton(forged.text).bones == usual[1], text
-    figure("G16", "typed strings, alive in a page", f"{len(chosen)}, 0", "0")
+    figure("no secret, no injection", "typed strings, alive in a page", f"{len(chosen)}, 0", "0")
 
 
 def test_forged_tokens_and_paths_are_not_echoed(visitor: Visitor, rounds: Rounds) -> None:
@@ -118,7 +118,12 @@ def test_stored_text_stays_text(
         visitor.clock.advance(minutes=1)
         visitor.client.environ_base["HTTP_USER_AGENT"] = text
         assert _seen(visitor, portal, str(number), text) == usual, text
-    figure("G16", "stored strings, alive in page, mail or trace", f"{len(chosen)}, 0", "0")
+    figure(
+        "no secret, no injection",
+        "stored strings, alive in page, mail or trace",
+        f"{len(chosen)}, 0",
+        "0",
+    )
 
 
 def _seen(visitor: Visitor, portal: Portal, number: str, text: str) -> list[object]:

@@ -100,7 +100,7 @@ def test_one_of_a_hundred_uses_wins(
     assert [site.confirmations(person) for person in asked] == [1] * len(asked)
     assert "store unavailable" not in host.log
     what = f"{uses} uses at once through {links} link(s): rounds with one success"
-    figure("G3", what, len(asked), str(len(asked)))
+    figure("4 works once", what, len(asked), str(len(asked)))
 
 
 @pytest.mark.parametrize("change", ["clave = :theirs", "activo = 0"])
@@ -117,7 +117,12 @@ def test_portal_changes_the_account_meanwhile(
         assert site.portal.stored(person.id) == (THEIRS if "clave" in change else met)
     site.all_sent()
     assert [site.confirmations(person) for person in asked] == ours
-    figure("G3", f"portal sets {change} meanwhile: it came second", sum(ours), f"of {len(ours)}")
+    figure(
+        "4 works once",
+        f"portal sets {change} meanwhile: it came second",
+        sum(ours),
+        f"of {len(ours)}",
+    )
 
 
 def test_denial_meanwhile(
@@ -134,7 +139,9 @@ def test_denial_meanwhile(
         assert {answer.status, denied.status} <= {200, 303, 410, 503}
     site.all_sent()
     assert [site.confirmations(person) for person in asked] == changed
-    figure("G3", "'no fui yo' meanwhile: it came second", sum(changed), f"of {len(changed)}")
+    figure(
+        "4 works once", "'no fui yo' meanwhile: it came second", sum(changed), f"of {len(changed)}"
+    )
 
 
 def test_purge_meanwhile(
@@ -155,7 +162,7 @@ def test_purge_meanwhile(
     parts.database.close()
     site.all_sent()
     assert [site.confirmations(person) for person in asked] == [1] * len(asked)
-    figure("G3", "purge meanwhile: changed and confirmed", len(asked), str(len(asked)))
+    figure("4 works once", "purge meanwhile: changed and confirmed", len(asked), str(len(asked)))
 
 
 def _use(

@@ -99,7 +99,9 @@ def test_link_outlives_every_scanner(people: Visitor, fresh_links: Crowd, figure
             password = f"Mesa-Verde-{len(statuses)}-{scan.__name__}"
             statuses.append(people.set_password(link, password).status_code)
     usable = statuses.count(303)
-    figure("G17", f"links usable after {len(SCANNERS)} scanners", usable, f"{len(statuses)}")
+    figure(
+        "4 works once", f"links usable after {len(SCANNERS)} scanners", usable, f"{len(statuses)}"
+    )
     assert usable == len(statuses)
 
 
@@ -131,5 +133,7 @@ def test_link_outlives_a_browser_that_runs_scripts(
         statuses.append(people.set_password(link).status_code)
     page.close()
     usable = statuses.count(303)
-    figure("G17", "links usable after a browser that runs scripts", usable, f"{len(statuses)}")
+    figure(
+        "4 works once", "links usable after a browser that runs scripts", usable, f"{len(statuses)}"
+    )
     assert usable == len(statuses)

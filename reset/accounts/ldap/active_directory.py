@@ -15,7 +15,7 @@ from ldap.filter import filter_format
 from reset.accounts import Account, Finding
 from reset.accounts.ldap import Directory
 from reset.accounts.ldap.backend import LdapAccounts
-from reset.accounts.ldap.session import Entry, Session, change, escaped, open_session
+from reset.accounts.ldap.session import Entry, Session, change, escaped
 from reset.errors import AccountsUnavailable
 
 _DISABLED = 0x2  # Source: MS-ADTS, 2.2.16: ADS_UF_ACCOUNTDISABLE.
@@ -59,7 +59,7 @@ class ActiveDirectory(LdapAccounts):
         super().set_password(account, new_password)
 
     def examine(self) -> list[Finding]:
-        with open_session(self._directory) as session:
+        with self._open() as session:
             hints = _hints(session)
         if hints:
             found = Finding("ok", "password history is enforced on resets")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
@@ -12,9 +13,10 @@ from ldap.controls.libldap import AssertionControl
 from ldap.filter import filter_format
 
 from reset.accounts import Account, Finding, hashes
-from reset.accounts.ldap import findings
+from reset.accounts.ldap import Directory, findings
 from reset.accounts.ldap.reading import Reader
 from reset.accounts.ldap.session import PAGE, Entry, Session, change, escaped, open_session
+from reset.accounts.silence import Silence
 from reset.address import spellings
 from reset.errors import AccountChanged, AccountsUnavailable, PasswordRefused
 
@@ -33,8 +35,12 @@ class LdapAccounts(Reader):
     Two changes within the second that pwdChangedTime counts in look like one.
     """
 
+    def __init__(self, directory: Directory) -> None:
+        super().__init__(directory)
+        self._silences = {uri: Silence() for uri in directory.url.split()}
+
     def check(self) -> None:
-        with open_session(self._directory) as session:
+        with self._open() as session:
             for group in self._directory.exclude_groups:
                 _check_group(session, group)
             for entry in self._page(session, size=1):
@@ -43,20 +49,20 @@ class LdapAccounts(Reader):
     def find_by_address(self, address: str) -> list[Account]:
         email = self._directory.email
         same = "".join(filter_format("(%s=%s)", [email, text]) for text in spellings(address))
-        with open_session(self._directory) as session:
+        with self._open() as session:
             found = self._search(session, f"(|{same})")
             return [
                 self._account(session, entry, address) for entry in self._having(found, address)
             ]
 
     def get(self, account_id: str) -> Account | None:
-        with open_session(self._directory) as session:
+        with self._open() as session:
             entry = self._entry(session, account_id)
             return None if entry is None else self._account(session, entry)
 
     def has_password(self, account: Account, password: str) -> bool | None:
         # Never by a bind: it would count as a failure of the person's own, and may lock them out.
-        with open_session(self._directory) as session:
+        with self._open() as session:
             entry = self._entry(session, account.id)
         stored = entry.texts(self._password_attribute) if entry else []
         readable = [text for text in stored if hashes.scheme_of(text)]
@@ -64,7 +70,7 @@ class LdapAccounts(Reader):
 
     def set_password(self, account: Account, new_password: str) -> None:
         _refuse_unwritable(new_password)
-        with open_session(self._directory) as session:
+        with self._open() as session:
             entry = self._entry(session, account.id)
             if entry is None:
                 raise AccountChanged
@@ -76,14 +82,14 @@ class LdapAccounts(Reader):
 
     def all(self) -> Iterator[Account]:
         directory = self._directory
-        with open_session(directory) as session:
+        with self._open() as session:
             for page in session.pages(directory.base, directory.filter, self._attributes, PAGE):
                 for entry in page:
                     yield self._account(session, entry)
 
     def examine(self) -> list[Finding]:
         directory = self._directory
-        with open_session(directory) as session:
+        with self._open() as session:
             entries = self._page(session, size=PAGE)
             exact = [self._credential(e).startswith(self.precise_changes) for e in entries]
             return [
@@ -95,6 +101,9 @@ class LdapAccounts(Reader):
     def rehearse(self, account: Account) -> Finding:
         text = "whether passwords may be written was not tried: a directory cannot undo a change"
         return Finding("note", text, "reset the password of a trial account once")
+
+    def _open(self) -> AbstractContextManager[Session]:
+        return open_session(self._directory, self._silences)
 
     def _store(self, session: Session, entry: Entry, password: str) -> None:
         attribute = self._directory.password

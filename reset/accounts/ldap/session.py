@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -17,11 +16,9 @@ from reset.accounts.ldap import Directory
 from reset.accounts.silence import Silence
 from reset.errors import AccountChanged, AccountsUnavailable, ChangeUncertain, PasswordRefused
 
-TIMEOUT_SECONDS = 4
+TIMEOUT_SECONDS = 4  # So that a page that needs the directory says within five that it is away.
 PAGE = 500
 
-# By URI, for all threads of the process.
-_silences: defaultdict[str, Silence] = defaultdict(Silence)
 # After these nobody knows what the server did. Any other error is the server's own answer: no.
 _LOST = (ldap.SERVER_DOWN, ldap.TIMEOUT, ldap.CONNECT_ERROR, ldap.DECODING_ERROR, ldap.LOCAL_ERROR)
 # Source: draft-behera-ldap-password-policy-10, 6.2.
@@ -129,8 +126,10 @@ class Session:
 
 
 @contextmanager
-def open_session(directory: Directory) -> Iterator[Session]:
+def open_session(directory: Directory, silences: Mapping[str, Silence]) -> Iterator[Session]:
     """A connection of its own, bound as the service account, closed at the end.
+
+    *silences* has what is known of each server, by its URI.
 
     Raises:
         AccountsUnavailable: no connection, or an ldap.LDAPError of the block.
@@ -140,7 +139,7 @@ def open_session(directory: Directory) -> Iterator[Session]:
         raise AccountsUnavailable("the service account needs a password")
     connection = None
     try:
-        connection = _bound(directory)
+        connection = _bound(directory, silences)
         yield Session(connection)
     except ldap.LDAPError as error:
         # Not as its cause, which would be logged: servers quote DNs, and those name people.
@@ -199,25 +198,21 @@ def escaped(value: bytes) -> str:
     return "".join(f"\\{byte:02x}" for byte in value)
 
 
-def _bound(directory: Directory) -> Any:
+def _bound(directory: Directory, silences: Mapping[str, Silence]) -> Any:
     """A connection to the first server that lets the service account in."""
-    servers = [uri for uri in directory.url.split() if not _silences[uri].lasts()]
+    servers = [uri for uri in directory.url.split() if not silences[uri].lasts()]
     if not servers:
         raise AccountsUnavailable("the directory: it was silent a moment ago")
     *others, last = servers
     for uri in others:
         # libldap would try the next one after a refused connection, but not after a silent one.
-        with suppress(*_LOST):
+        with suppress(*_LOST), silences[uri].noticed():
             return _bound_to(uri, directory)
-    return _bound_to(last, directory)
+    with silences[last].noticed():
+        return _bound_to(last, directory)
 
 
 def _bound_to(uri: str, directory: Directory) -> Any:
-    with _silences[uri].noticed():
-        return _bound_now(uri, directory)
-
-
-def _bound_now(uri: str, directory: Directory) -> Any:
     connection = ldap.initialize(uri)
     connection.set_option(ldap.OPT_PROTOCOL_VERSION, ldap.VERSION3)
     connection.set_option(ldap.OPT_REFERRALS, 0)  # They would take the password to other servers.
