@@ -16,13 +16,14 @@ test: .venv/test.stamp .venv/ldap.stamp
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/python -m pytest --numprocesses=3 --dist=worksteal
+	$(BIN)/python -m pytest --numprocesses=4 --dist=worksteal
 
 # Faults and races in full length, and tables of figures (under 30 minutes); first what measures
 # times, alone.
 soak: .venv/test.stamp .venv/ldap.stamp
 	$(BIN)/python -m pytest --soak -m times tests/soak; times=$$?; \
-	$(BIN)/python -m pytest --soak -m "not times" --numprocesses=2 --dist=loadfile tests/soak && \
+	$(BIN)/python -m pytest --soak -m "not times" --numprocesses=2 --dist=loadfile \
+	    tests/soak tests/integration/test_state.py && \
 	    exit $$times
 
 .venv/run.stamp: requirements.txt demo/requirements.txt | .venv

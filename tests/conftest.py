@@ -366,6 +366,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--soak", action="store_true", help="faults and races in full length")
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """`make test` leaves out what is long as a whole, or needs a machine that does nothing else."""
+    if not config.getoption("--soak"):
+        long = ("long", "times")
+        items[:] = [item for item in items if not any(map(item.get_closest_marker, long))]
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     reasons = (report.longrepr[2] for report in terminalreporter.getreports("skipped"))
     for line in sorted(

@@ -12,6 +12,6 @@ from tests.test_links import *  # noqa: F403
 from tests.test_worker import *  # noqa: F403
 
 
-@pytest.fixture(params=["postgresql", "mysql"])
+@pytest.fixture(params=["postgresql", pytest.param("mysql", marks=pytest.mark.long)])
 def state_url(request: pytest.FixtureRequest, state_servers: Callable[[str], str]) -> str:
     return state_servers(request.param)

@@ -114,10 +114,3 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.write_line("|---|---|---|---|")
     for line in sorted(lines, key=lambda one: one[0]):
         terminalreporter.write_line(f"| {' | '.join(line)} |")
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """`make test` leaves out what is long as a whole, or needs a machine that does nothing else."""
-    if not config.getoption("--soak"):
-        long = ("long", "times")
-        items[:] = [item for item in items if not any(map(item.get_closest_marker, long))]

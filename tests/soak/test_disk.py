@@ -39,11 +39,11 @@ Walk = Callable[..., list[str]]
 _MEMORY = Path("/dev/shm")  # noqa: S108 - the folder in it is private.
 # The error, whether it lasts, how many writes `make test` tries, and each which `make soak` does.
 FAULTS = {
-    "fail once": (BROKEN, False, 8, 1),
+    "fail once": (BROKEN, False, 4, 1),
     "fail from then on": (BROKEN, True, 3, 3),
     "meet a full disk once": (FULL, False, 3, 3),
     "meet a disk full from then on": (FULL, True, 3, 3),
-    "end the process": (KILL, False, 24, 1),
+    "end the process": (KILL, False, 10, 1),
 }
 
 

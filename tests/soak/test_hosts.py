@@ -56,15 +56,17 @@ def redis(tmp_path: Path) -> Iterator[RedisServer]:
 
 
 @pytest.fixture
-def make_host(tmp_path: Path, site: Site, redis: RedisServer) -> Iterator[Callable[..., Host]]:
+def make_host(
+    tmp_path: Path, site: Site, redis: RedisServer, rounds: Rounds
+) -> Iterator[Callable[..., Host]]:
     """A host with web and worker; each has a folder of its own, and shares the stores."""
     with ExitStack() as stack:
 
-        def make(root: Path = ROOT, **environ: str) -> Host:
+        def make(root: Path = ROOT, web_workers: int = rounds(1, 2), **environ: str) -> Host:
             folder = tmp_path / f"host{len(hosts)}"
             folder.mkdir()
             shared = {**site.environ, "RESET_RATELIMIT_STORAGE_URI": redis.url}
-            host = Host(folder, shared | environ, root=root)
+            host = Host(folder, shared | environ, root=root, web_workers=web_workers)
             hosts.append(stack.enter_context(host))
             host.start_web()
             host.start_worker()
@@ -445,7 +447,7 @@ def test_limit_is_exact_over_all_processes(
     make_host: Callable[..., Host], redis: RedisServer, redis_is: str, figure: Note
 ) -> None:
     """Two hosts with two processes each let as many through as one would."""
-    hosts = [make_host(RESET_LIMIT_PER_IP="30 per hour") for _ in range(2)]
+    hosts = [make_host(web_workers=2, RESET_LIMIT_PER_IP="30 per hour") for _ in range(2)]
     if redis_is == "away":
         redis.admin.shutdown(nosave=True)
 
