@@ -16,7 +16,7 @@ test: .venv/test.stamp .venv/ldap.stamp
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/python -m pytest --numprocesses=4 --dist=worksteal
+	$(BIN)/python -m pytest --numprocesses=3 --dist=worksteal
 
 # Faults and races in full length, and tables of figures (under 30 minutes); first what measures
 # times, alone.

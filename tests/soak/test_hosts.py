@@ -74,6 +74,7 @@ def make_host(
 
         hosts: list[Host] = []
         yield make
+    work_off(site.environ, AFTER_LEASES)  # What killed workers held is not the next test's.
 
 
 @dataclass(frozen=True)
