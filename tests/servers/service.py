@@ -56,6 +56,12 @@ class Client:
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
         self._keys = keys
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def get(self, path: str, headers: Mapping[str, str] | None = None) -> Answer:
         return self._talk("GET", path, None, headers or {})
 

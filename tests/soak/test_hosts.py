@@ -198,17 +198,13 @@ def test_any_host_serves_any_step(
 
 
 def get(host: Host, path: str) -> Answer:
-    client = host.client()
-    got = client.get(path)
-    client.close()
-    return got
+    with host.client() as visitor:
+        return visitor.get(path)
 
 
 def change(host: Host, link: str, password: str = NEW_PASSWORD) -> Answer:
-    client = host.client()
-    got = client.set_password(link, password)
-    client.close()
-    return got
+    with host.client() as visitor:
+        return visitor.set_password(link, password)
 
 
 def twice(site: Site) -> int:

@@ -151,17 +151,13 @@ class _Deadly(Sink):
 
 
 def _ask(host: Host, person: Person) -> Answer:
-    client = host.client()
-    answer = client.ask(person.address)
-    client.close()
-    return answer
+    with host.client() as visitor:
+        return visitor.ask(person.address)
 
 
 def _use(host: Host, link: str, password: str = NEW_PASSWORD) -> Answer:
-    client = host.client()
-    answer = client.set_password(link, password)
-    client.close()
-    return answer
+    with host.client() as visitor:
+        return visitor.set_password(link, password)
 
 
 def _let_pass(accepted: Sequence[object], mailed: Sequence[object]) -> None:

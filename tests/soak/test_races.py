@@ -169,19 +169,15 @@ def _use(
     host: Host, link: str, password: str = NEW_PASSWORD, start: Barrier | None = None
 ) -> Answer:
     """Send a password through *link* on a new connection."""
-    client = host.client()
-    if start:
-        start.wait()
-    answer = client.set_password(link, password)
-    client.close()
-    return answer
+    with host.client() as visitor:
+        if start:
+            start.wait()
+        return visitor.set_password(link, password)
 
 
 def _deny(host: Host, link: str) -> Answer:
-    client = host.client()
-    answer = client.post("/no-fui-yo", token=link.rpartition("/")[2])
-    client.close()
-    return answer
+    with host.client() as visitor:
+        return visitor.post("/no-fui-yo", token=link.rpartition("/")[2])
 
 
 def _as_the_portal(site: Site, person: Person, change: str) -> str:
