@@ -181,7 +181,7 @@ class Host:
         """Send a signal to *process* and its children; waits for the end of it."""
         with suppress(ProcessLookupError):
             os.killpg(process.pid, how)
-        process.wait(60)
+        process.wait(120)
         self.processes.remove(process)
         if how == signal.SIGKILL:
             return
@@ -198,7 +198,7 @@ class Host:
         return self.log_path.read_text("utf-8", "replace")
 
 
-def until(what: Callable[[], object], seconds: float = 60) -> None:
+def until(what: Callable[[], object], seconds: float = 180) -> None:
     """Wait until *what* is true; fails after *seconds*."""
     deadline = time.monotonic() + seconds
     while not what():
