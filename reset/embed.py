@@ -9,8 +9,10 @@ from flask import Flask, Response, request
 
 from reset.errors import ForeignOrigin
 
+# WebKit lets 'self' match nothing where a sandbox takes the page's origin away: hence our own name.
 _POLICY = (
-    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; "
+    "default-src 'none'; style-src 'self' {own}; script-src 'self' {own}; "
+    "img-src 'self' {own} data:; "
     "media-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; "
     "object-src 'none'; frame-ancestors {ancestors}"
 )
@@ -47,27 +49,37 @@ class Headers:
 
     Args:
         framed: endpoints that *ancestors* (origins) may frame; all other pages nobody may.
+        lent: endpoints of files that pages of any site may load.
     """
 
     def __init__(
-        self, app: Flask, *, framed: Sequence[str], ancestors: Sequence[str], https: bool
+        self,
+        app: Flask,
+        *,
+        framed: Sequence[str],
+        lent: Sequence[str],
+        ancestors: Sequence[str],
+        public_url: str,
     ) -> None:
         self._framed = frozenset(framed)
+        self._lent = frozenset(lent)
         self._ancestors = " ".join(["'self'", *ancestors]) if ancestors else "'none'"
-        self._https = https
+        self._own = _origin(public_url)
         app.after_request(self._add)
 
     def _add(self, response: Response) -> Response:
         headers = response.headers
         framed = request.endpoint in self._framed and self._ancestors != "'none'"
         ancestors = self._ancestors if framed else "'none'"
-        headers["Content-Security-Policy"] = _POLICY.format(ancestors=ancestors)
+        headers["Content-Security-Policy"] = _POLICY.format(own=self._own, ancestors=ancestors)
         for name, value in _EVERYWHERE.items():
             headers[name] = value
+        if request.endpoint in self._lent:
+            headers["Cross-Origin-Resource-Policy"] = "cross-origin"
         if not framed:
             headers["X-Frame-Options"] = "DENY"
             headers["Cross-Origin-Opener-Policy"] = "same-origin"
-        if self._https:
+        if self._own.startswith("https:"):
             headers["Strict-Transport-Security"] = f"max-age={_YEAR}"
         if "Cache-Control" not in headers or headers["Cache-Control"] == "no-cache":
             headers["Cache-Control"] = "no-store"

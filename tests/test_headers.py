@@ -31,7 +31,8 @@ from tests.conftest import Visitor
 
 PORTAL = "http://127.0.0.1:5001"
 FRAMED = {"reset.request_reset", "reset.submit_request", "reset.request_sent"}
-KEPT = {"static", "reset.captcha_image", "reset.brand_css", "reset.brand_logo"}
+LENT = {"static", "reset.brand_css", "reset.brand_logo", "reset.embed_script"}
+KEPT = LENT | {"reset.captcha_image"}
 METHODS = ("GET", "HEAD", "POST", "OPTIONS", "PUT", "PATCH", "DELETE", "TRACE")
 ERRORS = {
     BadRequest(): 400,
@@ -55,13 +56,12 @@ SECURITY = {
     "Referrer-Policy": "strict-origin",
     "X-Robots-Tag": "noindex",
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
-    "Cross-Origin-Resource-Policy": "same-origin",
 }
 POLICY = {
     "default-src": "'none'",
-    "style-src": "'self'",
-    "script-src": "'self'",
-    "img-src": "'self' data:",
+    "style-src": "'self' {own}",
+    "script-src": "'self' {own}",
+    "img-src": "'self' {own} data:",
     "media-src": "'self'",
     "connect-src": "'self'",
     "form-action": "'self'",
@@ -179,12 +179,17 @@ def _check(app: Flask, answer: TestResponse, endpoint: str, *, kept: bool) -> No
     parts = headers["Content-Security-Policy"].split("; ")
     policy = dict(part.split(" ", 1) for part in parts)
     ancestors = f"'self' {PORTAL}" if framed else "'none'"
-    assert policy == POLICY | {"frame-ancestors": ancestors}, what
+    public = urlsplit(app.extensions["reset"].public_url)
+    own = f"{public.scheme}://{public.netloc}"
+    wanted = {name: value.format(own=own) for name, value in POLICY.items()}
+    assert policy == wanted | {"frame-ancestors": ancestors}, what
     assert {name: headers.get(name) for name in SECURITY} == SECURITY, what
     assert headers.get("X-Frame-Options") == (None if framed else "DENY"), what
     opener = headers.get("Cross-Origin-Opener-Policy")
     assert opener == (None if framed else "same-origin"), what
-    https = app.extensions["reset"].public_url.startswith("https:")
+    lent = "cross-origin" if endpoint in LENT else "same-origin"
+    assert headers.get("Cross-Origin-Resource-Policy") == lent, what
+    https = public.scheme == "https"
     pinned = headers.get("Strict-Transport-Security")
     assert pinned == ("max-age=31536000" if https else None), what
     assert ("no-store" in headers["Cache-Control"]) is not kept, what
