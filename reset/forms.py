@@ -65,9 +65,6 @@ class RequestForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF ships no types.
         csrf_class = ChallengeAsFormState
         csrf_field_name = "challenge"
 
-        def get_translations(self, form: Any) -> None:
-            """Every message is ours."""
-
     email = StringField()
     captcha = StringField()
     refresh = SubmitField()
@@ -119,9 +116,6 @@ class PasswordForm(FlaskForm):  # type: ignore[misc]
 
     class Meta(FlaskForm.Meta):  # type: ignore[misc]
         csrf = False
-
-        def get_translations(self, form: Any) -> None:
-            """Every message is ours."""
 
     token = HiddenField()
     password = PasswordField()
