@@ -199,9 +199,8 @@ def test_portal_does_not_jump_while_the_answer_is_in_view(site: Site, new_contex
     page = new_context(viewport={"width": 800, "height": 1200}).new_page()
     frame = site.fitted(page, '<div style="height:100px"></div>' + PLACE)
     fill_in(frame)
-    with page.expect_event("framenavigated"):
-        page.wait_for_timeout(0)
     expect_heading(frame, "Solicitud recibida")
+    frame.wait_for_load_state()
     assert page.evaluate("scrollY") == 0
 
 
