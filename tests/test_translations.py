@@ -11,9 +11,10 @@ from html.parser import HTMLParser
 from io import BytesIO
 from pathlib import Path
 from typing import NoReturn
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
+from babel import Locale
 from babel.messages import Catalog
 from babel.messages.extract import DEFAULT_KEYWORDS, extract_from_dir
 from babel.messages.frontend import parse_mapping_cfg
@@ -276,3 +277,13 @@ def test_times_in_other_languages(app: Flask, language: str, when: str, span: st
         moment = datetime(2026, 11, 23, 8, 15, tzinfo=UTC)
         assert texts.local_time(moment, ZoneInfo("America/Bogota")) == when
         assert texts.duration(timedelta(hours=12)) == span
+
+
+@pytest.mark.parametrize("language", NAMES)
+def test_every_zone_can_be_told(app: Flask, language: str) -> None:
+    """By its country, or by its distance from UTC alone where that is all that is known."""
+    moment, nowhere = datetime(2026, 11, 23, 8, 15, tzinfo=UTC), Locale(language).territories["ZZ"]
+    with app.app_context(), force_locale(language):
+        told = {zone: texts.local_time(moment, ZoneInfo(zone)) for zone in available_timezones()}
+    assert [zone for zone, words in told.items() if nowhere in words] == []
+    assert told["Etc/GMT+5"].endswith("(UTC-05:00)")
