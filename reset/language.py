@@ -74,5 +74,7 @@ def _asked_for() -> str:
 
 
 def _browsers() -> str:
-    languages = _languages()
-    return request.accept_languages.best_match(languages) or languages[0]
+    if "browsers_language" not in g:  # Every link of the page asks.
+        languages = _languages()
+        g.browsers_language = request.accept_languages.best_match(languages) or languages[0]
+    return str(g.browsers_language)
