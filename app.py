@@ -78,13 +78,8 @@ def create_app(
     app.register_blueprint(pages, url_prefix=settings.path or None)
     app.cli.add_command(cli.commands)
     faults.register(app)
-    Headers(
-        app,
-        framed=FRAMED,
-        lent=LENT,
-        ancestors=settings.frame_ancestors,
-        public_url=settings.public_url,
-    )
+    ancestors, public_url = settings.frame_ancestors, settings.public_url
+    Headers(app, framed=FRAMED, lent=LENT, ancestors=ancestors, public_url=public_url)
     app.jinja_env.filters["tel"] = _dialled
     app.context_processor(functools.partial(_page_values, app.extensions["reset"]))
     return app

@@ -9,11 +9,9 @@ from flask import Flask, Response, request
 
 from reset.errors import ForeignOrigin
 
-# WebKit lets 'self' match nothing where a sandbox takes the page's origin away: hence our own name.
 _POLICY = (
-    "default-src 'none'; style-src 'self' {own}; script-src 'self' {own}; "
-    "img-src 'self' {own} data:; "
-    "media-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; "
+    "default-src 'none'; style-src {own}; script-src {own}; img-src {own} data:; "
+    "media-src {own}; connect-src {own}; form-action {own}; base-uri 'none'; "
     "object-src 'none'; frame-ancestors {ancestors}"
 )
 _EVERYWHERE = {
@@ -64,7 +62,9 @@ class Headers:
         self._framed = frozenset(framed)
         self._lent = frozenset(lent)
         self._ancestors = " ".join(["'self'", *ancestors]) if ancestors else "'none'"
-        self._own = _origin(public_url)
+        # In a sandboxed frame without an origin WebKit takes 'self' for nobody.
+        self._own = f"'self' {_origin(public_url)}"
+        self._https = public_url.startswith("https:")
         app.after_request(self._add)
 
     def _add(self, response: Response) -> Response:
@@ -79,7 +79,7 @@ class Headers:
         if not framed:
             headers["X-Frame-Options"] = "DENY"
             headers["Cross-Origin-Opener-Policy"] = "same-origin"
-        if self._own.startswith("https:"):
+        if self._https:
             headers["Strict-Transport-Security"] = f"max-age={_YEAR}"
         if "Cache-Control" not in headers or headers["Cache-Control"] == "no-cache":
             headers["Cache-Control"] = "no-store"

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
-import threading
-from collections.abc import Iterator
 from contextlib import closing
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from playwright.sync_api import BrowserContext, Frame, Page, Route, expect
@@ -226,26 +223,6 @@ def test_two_accounts_on_one_mailbox(demo: Demo, new_context: Opener) -> None:
         expect(body.locator("body")).to_contain_text("jorge.rojas")
         expect(body.locator("body")).to_contain_text("lucia.rojas")
         expect(body.get_by_role("link", name="Restablecer Contraseña")).to_have_count(2)
-
-
-@pytest.fixture
-def stranger() -> Iterator[str]:
-    """A site of somebody else's, with nothing on it."""
-
-    class Page(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Type", "text/html")
-            self.end_headers()
-            self.wfile.write(b'<!doctype html><link rel="icon" href="data:,"><body>')
-
-        def log_message(self, *_: object) -> None:
-            """Silent."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
 
 
 def add_frame(page: Page, url: str, **attributes: str) -> Frame:
