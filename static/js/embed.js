@@ -10,7 +10,7 @@
     if (place.dataset.email) url.searchParams.set('email', place.dataset.email);
 
     const frame = document.createElement('iframe');
-    frame.title = 'Restablecer contraseña';
+    frame.title = place.textContent.trim() || 'Restablecer contraseña';
     frame.referrerPolicy = 'strict-origin';
     Object.assign(frame.style, { display: 'block', width: '100%', height: '900px', border: 0 });
     frame.src = url;

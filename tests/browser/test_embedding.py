@@ -156,7 +156,8 @@ def test_script_passes_language_and_address(site: Site, new_context: Opener) -> 
     assert frame.url == f"{site.service}/?lang=es&email=a%2Bb%40example.com"
     expect(frame.get_by_label("Email")).to_have_value("a+b@example.com")
     expect(page.locator("iframe")).to_have_attribute("title", "Restablecer contraseña")
-    frame = site.fitted(page, '<div data-restablecer lang="en-GB"></div>')
+    frame = site.fitted(page, '<div data-restablecer lang="en-GB"> <a href="/">Reset</a> </div>')
+    expect(page.locator("iframe")).to_have_attribute("title", "Reset")
     assert frame.evaluate("document.documentElement.lang") == "en"
 
 
