@@ -10,9 +10,9 @@ from flask import Flask, Response, request
 from reset.errors import ForeignOrigin
 
 _POLICY = (
-    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; "
-    "media-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; "
-    "object-src 'none'; frame-ancestors {ancestors}"
+    "default-src 'none'; style-src 'self'; script-src 'self'; worker-src 'self'; "
+    "img-src 'self' data:; media-src 'self'; connect-src 'self'; form-action 'self'; "
+    "base-uri 'none'; object-src 'none'; frame-ancestors {ancestors}"
 )
 _EVERYWHERE = {
     "X-Content-Type-Options": "nosniff",

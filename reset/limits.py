@@ -20,6 +20,7 @@ from reset.errors import ClientUnknown, RateLimited
 from reset.tokens import keyed_hash
 
 PICTURES = "120 per minute"  # Per client; drawing one costs more than a page.
+PROOFS = "20 per hour"  # Per client; they cost a program less than letters do.
 
 
 class Limits:
@@ -50,6 +51,7 @@ class Limits:
         self._per_ip = parse_many(per_ip)
         self._per_address = parse_many(per_address)
         self._pictures = parse_many(PICTURES)
+        self._proofs = parse_many(PROOFS)
         self._keys = keys
         self._clock = clock
 
@@ -64,6 +66,10 @@ class Limits:
     def count_picture(self) -> None:
         """Count one picture drawn for this client; raises RateLimited."""
         self._hit_or_raise(self._pictures, "picture", client_network())
+
+    def count_proof(self) -> None:
+        """Count one form of this client without letters; raises RateLimited."""
+        self._hit_or_raise(self._proofs, "proof", client_network())
 
     def allows_address(self, address: str) -> bool:
         """Count one request for the normalised *address*; False when there were too many."""

@@ -10,6 +10,10 @@ TEXTS = {
     "address_invalid": "Revise el correo: debe tener la forma nombre@ejemplo.com.",
     "captcha_missing": "Escriba las letras que ve en la imagen.",
     "captcha_refused": "Las letras no coinciden o ya vencieron. Escriba las de la imagen nueva.",
+    "proof_refused": (
+        "La comprobación venció o ya se usó. Hágala de nuevo o escriba las letras de la imagen "
+        "nueva."
+    ),
     "captcha_fresh": "Le mostramos una imagen nueva.",
     "too_short": "Debe tener al menos {min_length} caracteres.",
     "no_upper": "Le falta al menos una letra mayúscula.",

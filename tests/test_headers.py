@@ -61,6 +61,7 @@ POLICY = {
     "default-src": "'none'",
     "style-src": "'self'",
     "script-src": "'self'",
+    "worker-src": "'self'",
     "img-src": "'self' data:",
     "media-src": "'self'",
     "connect-src": "'self'",
