@@ -12,14 +12,16 @@ from datetime import datetime
 from email.utils import parseaddr
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from flask import Flask
+from flask_babel import get_locale
 from limits import parse_many
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 import config
 from config import Settings
-from reset import cli, faults, logs, texts
+from reset import cli, faults, language, logs, texts
 from reset.accounts import AccountBackend
 from reset.accounts.source import exclusions, open_accounts, upgrades_to
 from reset.bearer import Bearer
@@ -72,6 +74,7 @@ def create_app(
         hops = settings.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, hops, hops, 0, 0, 0)  # type: ignore[method-assign]
     app.extensions["reset"] = _service(app, settings, accounts, clock)
+    language.register(app, settings.languages)
     app.register_blueprint(pages, url_prefix=settings.path or None)
     app.cli.add_command(cli.commands)
     faults.register(app)
@@ -243,8 +246,12 @@ def _dialled(phone: str) -> str:
 
 def _page_values(parts: Service) -> dict[str, Any]:
     """What every template may show."""
+    query = urlencode(language.carried())
     return {
         "brand": parts.brand,
+        "language": get_locale().language,
+        "other_languages": language.others,
         "link_lifetime": texts.duration(parts.link_lifetime),
         **parts.page_urls,
+        "home_url": parts.page_urls["home_url"] + (query and f"?{query}"),
     }

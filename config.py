@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 from dotenv.parser import parse_stream
 
+from reset import language
 from reset.accounts import source
 from reset.accounts.source import Source
 from reset.brand import Brand
@@ -56,6 +57,7 @@ class Settings:
     trusted_proxies: int
     frame_ancestors: tuple[str, ...]
     password_profile: str
+    languages: tuple[str, ...]
     timezone: ZoneInfo
     retention: timedelta
 
@@ -135,6 +137,7 @@ def _settings(read: Values, root: Path) -> Settings:
         trusted_proxies=read.integer("TRUSTED_PROXIES", 0, least=0, most=5),
         frame_ancestors=read.origins("FRAME_ANCESTORS"),
         password_profile=read.choice("PASSWORD_PROFILE", tuple(PROFILES)),
+        languages=read.choices("LANGUAGES", tuple(language.NAMES), "es,en"),
         timezone=read.timezone("TIMEZONE", "America/Bogota"),
         retention=timedelta(days=read.integer("RETENTION_DAYS", 90, least=2, most=3650)),
     )

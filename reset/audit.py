@@ -51,13 +51,16 @@ def unspoken(text: str) -> str | None:
     )
 
 
-def open_request(tx: Transaction, number: str, address: str, *, now: datetime) -> None:
+def open_request(
+    tx: Transaction, number: str, address: str, language: str, *, now: datetime
+) -> None:
     """Store one request."""
     tx.execute(
         sa.text(
-            "INSERT INTO requests (number, address, created_at) VALUES (:number, :address, :at)"
+            "INSERT INTO requests (number, address, language, created_at)"
+            " VALUES (:number, :address, :language, :at)"
         ),
-        {"number": number, "address": address, "at": stamp(now)},
+        {"number": number, "address": address, "language": language, "at": stamp(now)},
     )
 
 
@@ -83,6 +86,14 @@ def address_of(tx: Transaction, number: str) -> str | None:
     return tx.execute(
         sa.text("SELECT address FROM requests WHERE number = :number"), {"number": number}
     ).scalar()
+
+
+def language_of(tx: Transaction, number: str) -> str:
+    """The code of the language that request *number* was made in."""
+    found = tx.execute(
+        sa.text("SELECT language FROM requests WHERE number = :number"), {"number": number}
+    )
+    return str(found.scalar_one())
 
 
 def is_open(tx: Transaction, number: str) -> bool:

@@ -38,10 +38,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class OpenLink:
-    """A link that can be used now, and the account as it is now."""
+    """A link that can be used now, the account as it is now, and the person's language."""
 
     link: Link
     account: Account
+    language: str
 
 
 class Bearer:
@@ -105,8 +106,10 @@ class Bearer:
             return [str(code) for code in codes]
         return ["same_as_present"] if self._accounts.has_password(opened.account, password) else []
 
-    def check_denial(self, token: str, *, now: datetime) -> None:
+    def check_denial(self, token: str, *, now: datetime) -> str:
         """Whether "no fui yo" can still be said with *token*; changes nothing.
+
+        Returns the language of the mail that it is from.
 
         Raises:
             LinkUnknown: not one of ours.
@@ -115,7 +118,9 @@ class Bearer:
             LinkBusy: somebody is setting one right now.
         """
         with self._db.read() as tx:
-            self._deniable(tx, *self._denied(tx, token), now=now)
+            request, made_at = self._denied(tx, token)
+            self._deniable(tx, request, made_at, now=now)
+            return audit.language_of(tx, request)
 
     def deny(self, token: str, *, now: datetime) -> None:
         """Close the open requests of the accounts behind *token*: "I did not ask for this".
@@ -153,7 +158,8 @@ class Bearer:
         account = self._accounts.get(link.account)
         if account is None or account.obstacle or not self._rules.is_unchanged(link, account):
             raise LinkReplaced
-        return OpenLink(link, account)
+        with self._db.read() as tx:
+            return OpenLink(link, account, audit.language_of(tx, link.request))
 
     def _genuine(self, token: str) -> tuple[Link, datetime]:
         try:

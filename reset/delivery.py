@@ -97,6 +97,7 @@ class Delivery:
     def _reset_link(self, message: Message, *, now: datetime) -> Letter | None:
         with self._db.read() as tx:
             address = audit.address_of(tx, message.request) or ""
+            language = audit.language_of(tx, message.request)
         usable, event, reason = eligible(self._accounts.find_by_address(address))
         with self._db.begin() as tx:
             if not outbox.renew(tx, message, now=now):
@@ -114,7 +115,7 @@ class Delivery:
         if not wanted:
             self._note_dropped(message, event, details, now=now)
             return None
-        return self._letter_with_links(message, wanted, opened, now=now)
+        return self._letter_with_links(message, wanted, opened, language, now=now)
 
     def _note_dropped(
         self, message: Message, event: str, details: Mapping[str, str], *, now: datetime
@@ -178,6 +179,7 @@ class Delivery:
         message: Message,
         accounts: Sequence[Account],
         opened: Sequence[Link],
+        language: str,
         *,
         now: datetime,
     ) -> Letter:
@@ -193,6 +195,7 @@ class Delivery:
             kind="reset_link",
             to=accounts[0].address,
             name=names.pop() if len(names) == 1 else "",
+            language=language,
             message_id=message.message_id,
             facts={
                 "links": urls,
@@ -210,11 +213,13 @@ class Delivery:
         with self._db.begin() as tx:
             if not outbox.renew(tx, message, now=now):
                 return None
+            language = audit.language_of(tx, message.request)
         content = message.content
         return Letter(
             kind="password_changed",
             to=content["to"],
             name=content["name"],
+            language=language,
             message_id=message.message_id,
             facts={
                 "login": content["login"],

@@ -40,15 +40,19 @@ class Flow:
         if not right:
             raise CaptchaRefused
 
-    def request(self, address: str, *, allowed: bool, origin: str, now: datetime) -> str:
+    def request(
+        self, address: str, *, allowed: bool, origin: str, language: str, now: datetime
+    ) -> str:
         """Store a request for a normalised *address* and return its number.
+
+        Its mails, and the pages that they lead to, speak *language*.
 
         The same work for everybody: the worker finds out later who is registered. What is not
         *allowed* (too many for this address) is mailed only if the person has no live link.
         """
         number = audit.new_number()
         with self._db.begin() as tx:
-            audit.open_request(tx, number, address, now=now)
+            audit.open_request(tx, number, address, language, now=now)
             audit.note(tx, number, "requested", now=now, origin=origin)
             outbox.enqueue(
                 tx,

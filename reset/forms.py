@@ -69,9 +69,6 @@ class RequestForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF ships no types.
         csrf_class = ChallengeAsFormState
         csrf_field_name = "challenge"
 
-        def get_translations(self, form: Any) -> None:
-            """Every message is ours."""
-
     email = StringField()
     captcha = StringField()
     proof = HiddenField()
@@ -125,9 +122,6 @@ class PasswordForm(FlaskForm):  # type: ignore[misc]
 
     class Meta(FlaskForm.Meta):  # type: ignore[misc]
         csrf = False
-
-        def get_translations(self, form: Any) -> None:
-            """Every message is ours."""
 
     token = HiddenField()
     password = PasswordField()

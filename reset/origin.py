@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 
+from flask_babel import gettext as _
+
 # The first that is found counts: most browsers also name the ones that they resemble.
 _BROWSERS = (
     ("Edg", "Edge"),
@@ -27,11 +29,11 @@ _SYSTEMS = (
 
 
 def coarse(address: str, user_agent: str) -> str:
-    """Browser, system and network in Spanish: "Chrome en Android, red 190.25.x.x"."""
-    browser = _first(user_agent, _BROWSERS, "Navegador desconocido")
+    """Browser, system and network in the page's language: "Chrome en Android, red 190.25.x.x"."""
+    browser = _first(user_agent, _BROWSERS, _("Navegador desconocido"))
     system = _first(user_agent, _SYSTEMS, "")
-    device = f"{browser} en {system}" if system else browser
-    return f"{device}, red {_network(address)}"
+    device = _("%(browser)s en %(system)s", browser=browser, system=system) if system else browser
+    return str(_("%(device)s, red %(network)s", device=device, network=_network(address)))
 
 
 def _first(text: str, names: tuple[tuple[str, str], ...], default: str) -> str:
@@ -42,7 +44,7 @@ def _network(address: str) -> str:
     try:
         ip = ipaddress.ip_address(address)
     except ValueError:
-        return "desconocida"
+        return str(_("desconocida"))
     if ip.version == 4:
         return ".".join([*str(ip).split(".")[:2], "x", "x"])
     return str(ipaddress.ip_network((ip, 32), strict=False)).removesuffix("/32") + "…"

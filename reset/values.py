@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -78,8 +78,8 @@ class Values:
             self.fault(name, "is missing")
         return value
 
-    def words(self, name: str) -> tuple[str, ...]:
-        return tuple(word.strip() for word in self.text(name).split(",") if word.strip())
+    def words(self, name: str, default: str = "") -> tuple[str, ...]:
+        return tuple(w.strip() for w in self.text(name, default).split(",") if w.strip())
 
     def integer(self, name: str, default: int, *, least: int, most: int) -> int:
         value = self.text(name, str(default))
@@ -101,6 +101,13 @@ class Values:
             self.fault(name, f"must be one of {', '.join(names)}")
             return names[0]
         return value
+
+    def choices(self, name: str, options: Collection[str], default: str) -> tuple[str, ...]:
+        values = self.words(name, default)
+        if len(set(values)) < len(values) or not set(values) <= set(options):
+            self.fault(name, f"must be some of {', '.join(options)}, each once")
+            return tuple(default.split(","))
+        return values
 
     def duration(self, name: str, default: str, *, most: str) -> timedelta:
         value = _duration(self.text(name, default))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from contextlib import suppress
 from datetime import timedelta
+from typing import Any
 
 from flask import Blueprint, Response, abort, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
-from reset import audit, texts
+from reset import audit, language, texts
 from reset.bearer import OpenLink
 from reset.embed import refuse_foreign_form
 from reset.errors import BadToken, CaptchaRefused, LinkUnknown, PasswordRefused
@@ -18,9 +19,18 @@ from reset.policy import LONGEST
 from reset.service import service
 
 pages = Blueprint("reset", __name__)
+# Files that are the same in every language.
+_WORDLESS = ("static", "reset.captcha_image", "reset.brand_css", "reset.brand_logo")
 # What a portal may show in a frame; the pages with a token never.
 FRAMED = ("reset.request_reset", "reset.submit_request", "reset.request_sent")
 _PICTURE_KEPT = timedelta(minutes=30)
+
+
+@pages.app_url_defaults
+def _carry_language(endpoint: str, values: dict[str, Any]) -> None:
+    if endpoint not in _WORDLESS:
+        for name, value in language.carried().items():
+            values.setdefault(name, value)
 
 
 # Without its last slash, too: the router's redirect there would follow the request's Host.
@@ -51,7 +61,13 @@ def submit_request() -> str | AnyResponse:
         form.refuse_captcha()
         return _request_page(form)
     allowed = parts.limits.allows_address(form.address)
-    number = parts.flow.request(form.address, allowed=allowed, origin=_origin(), now=parts.clock())
+    number = parts.flow.request(
+        form.address,
+        allowed=allowed,
+        origin=_origin(),
+        language=language.current(),
+        now=parts.clock(),
+    )
     return redirect(url_for(".request_sent", number=audit.spoken(number)), code=303)
 
 
@@ -127,7 +143,7 @@ def done() -> str:
 def ask_denial(token: str) -> str:
     """Asks once; scanners that follow the link change nothing."""
     service().limits.count_client("link")
-    service().bearer.check_denial(token, now=service().clock())
+    language.use(service().bearer.check_denial(token, now=service().clock()))
     return render_template("reset/deny.html", token=token, action=url_for(".deny"))
 
 
@@ -185,14 +201,13 @@ def _accept_form(purpose: str, *names: str, optional: str = "") -> None:
 
 
 def _request_page(form: RequestForm, notice: str = "") -> str:
-    words = texts.NUMBERS[service().captcha_length]
     challenge = form.shown_challenge
     return render_template(
         "reset/request.html",
         form=form,
         challenge=challenge,
         puzzle=service().captcha.puzzle(challenge),
-        captcha_words=words,
+        captcha_length=service().captcha_length,
         notice=notice,
     )
 
@@ -206,11 +221,12 @@ def _refreshed(form: RequestForm) -> str:
 
 
 def _password_page(form: PasswordForm, token: str, opened: OpenLink) -> str:
+    language.use(opened.language)
     profile = service().profile
     kinds = ("length", "upper", "lower", "digit") if profile.classes else ("length",)
     minimum = profile.min_length
     rules = [
-        {"kind": kind, "text": texts.RULES[kind].format(min_length=minimum), "min_length": minimum}
+        {"kind": kind, "text": texts.rule(kind, min_length=minimum), "min_length": minimum}
         for kind in kinds
     ]
     wanted = " required: upper; required: lower; required: digit;" if profile.classes else ""

@@ -24,7 +24,7 @@ def test_file_is_private(database: Database, tmp_path: Path) -> None:
     """Nobody else on the machine can read the state."""
     database.migrate()
     with database.begin() as tx:
-        tx.exec_driver_sql("INSERT INTO requests VALUES ('1', 'a', 'b', NULL)")
+        tx.exec_driver_sql("INSERT INTO requests VALUES ('1', 'a', 'b', NULL, 'es')")
         for file in (tmp_path / "deep").iterdir():
             assert file.stat().st_mode & 0o077 == 0
 
@@ -56,9 +56,9 @@ def test_migrating_twice_and_at_once_is_harmless(tmp_path: Path, attempt: int) -
         thread.start()
     for thread in threads:
         thread.join()
-    assert versions == [1] * 8
+    assert versions == [2] * 8
     with Database(url).read() as tx:
-        assert tx.exec_driver_sql("SELECT version FROM schema_version").fetchall() == [(1,)]
+        assert tx.exec_driver_sql("SELECT version FROM schema_version").fetchall() == [(1,), (2,)]
 
 
 def test_reading_before_writing_never_fails_as_locked(database: Database) -> None:
@@ -69,7 +69,7 @@ def test_reading_before_writing_never_fails_as_locked(database: Database) -> Non
         for _ in range(20):
             with database.begin(durable=False) as tx:
                 count = tx.exec_driver_sql("SELECT COUNT(*) FROM requests").scalar()
-                tx.exec_driver_sql(f"INSERT INTO requests VALUES ('{count}', 'a', 'b', NULL)")
+                tx.exec_driver_sql(f"INSERT INTO requests VALUES ('{count}', 'a', 'b', NULL, 'es')")
 
     threads = [threading.Thread(target=add) for _ in range(4)]
     for thread in threads:

@@ -9,10 +9,14 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Letter:
-    """One mail to one person; ``kind`` names its templates, ``facts`` is what they say."""
+    """One mail to one person; ``kind`` names its templates, ``facts`` is what they say.
+
+    ``language`` is the code of the language to say it in.
+    """
 
     kind: str
     to: str
     name: str
+    language: str
     message_id: str
     facts: Mapping[str, Any] = field(repr=False)  # May hold links.

@@ -8,6 +8,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from flask import render_template
+from flask_babel import force_locale
 
 from reset import texts
 from reset.mail import Letter
@@ -22,6 +23,11 @@ _LIKE_A_LINK = re.compile(r"[/@:]|\w\.\w\w")
 
 def compose(letter: Letter, *, zone: ZoneInfo, reply_to: str = "") -> MimeMessage:
     """The message of *letter*, times in *zone*; needs an application context."""
+    with force_locale(letter.language):
+        return _composed(letter, zone, reply_to)
+
+
+def _composed(letter: Letter, zone: ZoneInfo, reply_to: str) -> MimeMessage:
     facts = {name: _worded(fact, zone) for name, fact in letter.facts.items()}
     # Whoever may choose a name in the portal could have us mail a link of theirs to anybody.
     facts["name"] = "" if _LIKE_A_LINK.search(letter.name) else letter.name

@@ -179,7 +179,7 @@ def test_last_mail_of_the_hour_is_sent_by_one_worker(
     visitor = make_visitor(make_app(accounts, limit_per_address="1 per hour"))
     delivery = visitor.parts.delivery
     for _ in range(4):  # As when the counters were lost: none of them is marked.
-        visitor.parts.flow.request(ADDRESS, allowed=True, origin="", now=START)
+        visitor.parts.flow.request(ADDRESS, allowed=True, origin="", language="es", now=START)
     messages = delivery.claim(limit=4, now=START)
     prepared = list(elsewhere.map(lambda m: delivery.prepare_mail(m, now=START), messages))
     assert len([letter for letter in prepared if letter]) == 1

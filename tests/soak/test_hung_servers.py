@@ -46,7 +46,7 @@ def link_to_nobody(folder: Path) -> str:
     now = datetime.now(UTC)
     database = Database(f"sqlite:///{folder}/reset.sqlite")
     with database.begin() as tx:
-        audit.open_request(tx, "123456789012", "ana@example.com", now=now)
+        audit.open_request(tx, "123456789012", "ana@example.com", "es", now=now)
         link = links.create(tx, "123456789012", '["x"]', "f" * 64, now=now)
     database.close()
     signer = Tokens([KEY], "link", ENVIRON["RESET_PUBLIC_URL"])

@@ -95,7 +95,9 @@ def test_kill_in_the_hand_over_repeats_the_same_mail(
     with serving(sink) as smtp:
         environ = site.environ | {"RESET_MAIL_PORT": str(smtp)}
         parts = create_app(settings(environ)).extensions["reset"]
-        parts.flow.request(ana.address, allowed=True, origin="", now=datetime.now(UTC))
+        parts.flow.request(
+            ana.address, allowed=True, origin="", language="es", now=datetime.now(UTC)
+        )
         parts.database.close()
         with Host(tmp_path, environ) as host:
             sink.victim = host.start_worker()

@@ -201,7 +201,9 @@ def test_poison_holds_nobody_up(
     sink = Picky()
     with serving(sink) as port:
         visitor = make_visitor_of(port)
-        ask = partial(visitor.parts.flow.request, allowed=True, origin="", now=clock())
+        ask = partial(
+            visitor.parts.flow.request, allowed=True, origin="", language="es", now=clock()
+        )
         numbers = {person: ask(person) for person in mixed}
         with visitor.parts.database.begin() as tx:
             of = "WHERE request IN (SELECT number FROM requests WHERE address LIKE ?)"
@@ -242,7 +244,11 @@ def test_backlog_leaves_in_order_of_age(
         numbers = []
         for person in [*people, *people]:
             clock.advance(seconds=1)
-            numbers.append(visitor.parts.flow.request(person, allowed=True, origin="", now=clock()))
+            numbers.append(
+                visitor.parts.flow.request(
+                    person, allowed=True, origin="", language="es", now=clock()
+                )
+            )
         empty = seconds_to_claim(visitor, clock.now - DAY)
         full = seconds_to_claim(visitor, clock.now)
         visitor.run_worker()
@@ -293,7 +299,9 @@ def test_slow_server_slows_no_other_worker(
     with serving(sink) as port, Endless() as endless:
         quick, held = make_visitor_of(port), make_visitor_of(endless.port)
         alone = seconds_to_mail(quick, clock, people[:half])
-        held.parts.flow.request("nadie@example.com", allowed=True, origin="", now=clock())
+        held.parts.flow.request(
+            "nadie@example.com", allowed=True, origin="", language="es", now=clock()
+        )
         portal.add("nadie", "nadie@example.com")
         hanging = threading.Thread(target=held.run_worker, daemon=True)
         hanging.start()
@@ -314,7 +322,7 @@ def test_slow_server_slows_no_other_worker(
 def seconds_to_mail(visitor: Visitor, clock: Clock, people: list[str]) -> float:
     """What one mail takes, from claim to note."""
     for person in people:
-        visitor.parts.flow.request(person, allowed=True, origin="", now=clock())
+        visitor.parts.flow.request(person, allowed=True, origin="", language="es", now=clock())
     begun = monotonic()
     visitor.run_worker()
     return (monotonic() - begun) / len(people)

@@ -153,7 +153,7 @@ def test_purge_meanwhile(
     days = [datetime.now(UTC) - timedelta(days=200 - day) for day in range(len(asked))]
     with parts.database.begin() as tx:
         for day in days:
-            audit.open_request(tx, audit.new_number(), "nadie@example.com", now=day)
+            audit.open_request(tx, audit.new_number(), "nadie@example.com", "es", now=day)
     for person, day in zip(asked, days, strict=True):
         purge = partial(parts.flow.purge, now=day + timedelta(days=90, hours=12))
         answer, _ = race(site.link(person), purge)

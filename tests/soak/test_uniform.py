@@ -92,7 +92,7 @@ def test_times_with_a_long_queue(
     with parts.database.begin() as tx:
         for _ in range(BACKLOG):
             number = audit.new_number()
-            audit.open_request(tx, number, ADDRESS, now=now)
+            audit.open_request(tx, number, ADDRESS, "es", now=now)
             content = {"limited": "no"}
             outbox.enqueue(tx, number, "reset_link", host="example.com", now=now, content=content)
     with _serving(tmp_path, portal, {"RESET_LIMIT_PER_ADDRESS": MANY}) as host:

@@ -1,0 +1,80 @@
+"""Which language a page speaks: `?lang=`, then the browser's, then the first of the setting.
+
+Sentences stand in Spanish in templates and code; the catalogues in `translations/` have the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from flask import Flask, current_app, g, has_request_context, request, url_for
+from flask_babel import Babel, refresh
+
+# What each calls itself: who looks for a language reads no other one.
+NAMES = {"es": "Español", "en": "English", "pt": "Português"}
+SPANISH = "es"
+# Pages that show the same when they are opened again in another language.
+_SWITCHED = {
+    "reset.request_reset": "reset.request_reset",
+    "reset.submit_request": "reset.request_reset",
+    "reset.request_sent": "reset.request_sent",
+    "reset.done": "reset.done",
+}
+
+
+def register(app: Flask, languages: Sequence[str]) -> None:
+    """Let *app* speak *languages*; the first is for those who understand none of them."""
+    app.extensions["languages"] = list(languages)
+    Babel(app, default_locale=languages[0], locale_selector=current)
+
+
+def current() -> str:
+    """The language of the page at hand; of everything else the setting's first."""
+    if not has_request_context():
+        return _languages()[0]
+    if "language" not in g:
+        g.language = _asked_for() or _browsers()
+    return str(g.language)
+
+
+def use(language: str) -> None:
+    """Speak *language*, in which a link was asked for, unless the address names another one."""
+    if language in _languages() and not _asked_for():
+        g.language = language
+        refresh()
+
+
+def carried() -> dict[str, str]:
+    """What a URL needs so that the next page speaks the same language; mostly nothing."""
+    if not has_request_context() or current() == _browsers():
+        return {}
+    return {"lang": current()}
+
+
+def others() -> list[dict[str, str]]:
+    """The other languages of this page: code, name and address; may be empty."""
+    endpoint = _SWITCHED.get(request.endpoint or "")
+    if endpoint is None:
+        return []
+    values = request.view_args or {}
+    return [
+        {"code": code, "name": NAMES[code], "url": url_for(endpoint, **values, lang=code)}
+        for code in _languages()
+        if code != current()
+    ]
+
+
+def _languages() -> list[str]:
+    return list(current_app.extensions["languages"])
+
+
+def _asked_for() -> str:
+    asked = request.args.get("lang", "")
+    return asked if asked in _languages() else ""
+
+
+def _browsers() -> str:
+    if "browsers_language" not in g:  # Every link of the page asks.
+        languages = _languages()
+        g.browsers_language = request.accept_languages.best_match(languages) or languages[0]
+    return str(g.browsers_language)
