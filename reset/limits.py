@@ -19,7 +19,8 @@ from reset.db import Database
 from reset.errors import ClientUnknown, RateLimited
 from reset.tokens import keyed_hash
 
-PICTURES = "120 per minute"  # Per client; drawing one costs more than a page.
+# Per client: making one costs more than a page. A player asks for a sound in several pieces.
+PICTURES, SOUNDS = "120 per minute", "60 per minute"
 PROOFS = "20 per hour"  # Per client; they cost a program less than letters do.
 
 
@@ -52,6 +53,7 @@ class Limits:
         self._per_address = parse_many(per_address)
         self._pictures = parse_many(PICTURES)
         self._proofs = parse_many(PROOFS)
+        self._sounds = parse_many(SOUNDS)
         self._keys = keys
         self._clock = clock
 
@@ -66,6 +68,10 @@ class Limits:
     def count_picture(self) -> None:
         """Count one picture drawn for this client; raises RateLimited."""
         self._hit_or_raise(self._pictures, "picture", client_network())
+
+    def count_sound(self) -> None:
+        """Count one sound, or piece of one, made for this client; raises RateLimited."""
+        self._hit_or_raise(self._sounds, "sound", client_network())
 
     def count_proof(self) -> None:
         """Count one form of this client without letters; raises RateLimited."""
