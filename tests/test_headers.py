@@ -34,7 +34,6 @@ FRAMED = {
     "reset.request_reset",
     "reset.submit_request",
     "reset.request_sent",
-    "reset.captcha_sound",
 }
 CAPTCHA = {"reset.captcha_image": "png", "reset.captcha_sound": "wav"}
 KEPT = {"static", "reset.brand_css", "reset.brand_logo", *CAPTCHA}
