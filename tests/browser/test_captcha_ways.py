@@ -76,11 +76,11 @@ def test_work_leaves_the_visitor_alone(demo: Demo, new_context: Opener) -> None:
         page.get_by_role("button", name="Continuar sin letras").click()
     expect(page.locator("#work-status")).to_contain_text("Haciendo la comprobación")
     expect(page.get_by_role("progressbar")).to_be_visible()
-    page.get_by_label("Email").fill("ana")
+    page.get_by_label("Email").fill("ana@example.com")
     held[0].continue_()
     expect(page.locator("#work-status")).to_have_text(READY, timeout=PATIENCE)
     expect(page.get_by_label("Email")).to_be_focused()
-    expect(page.get_by_label("Email")).to_have_value("ana")
+    expect(page.get_by_label("Email")).to_have_value("ana@example.com")
 
 
 def test_new_letters_end_the_third_way(demo: Demo, new_context: Opener) -> None:
