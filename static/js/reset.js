@@ -83,7 +83,7 @@
       try {
         await audio.play();
       } catch (error) {
-        if (error.name === 'AbortError') return; // paused before it began
+        if (error.code === DOMException.ABORT_ERR) return; // paused before it began
         forget();
         say(words.failed);
       }

@@ -195,8 +195,9 @@ def solve(demo: Demo, new_context: Opener) -> object:
 
     def solved(puzzle: str) -> object:
         return page.evaluate(
-            """([url, puzzle]) => new Promise((done) => {
+            """([url, puzzle]) => new Promise((done, fail) => {
                 const worker = new Worker(url);
+                worker.onerror = () => fail(new Error('no worker'));
                 worker.onmessage = ({ data }) => 'number' in data && done(data.number);
                 worker.postMessage(puzzle);
             })""",
