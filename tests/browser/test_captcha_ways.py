@@ -174,6 +174,9 @@ def test_sound_plays_pauses_and_goes_on(demo: Demo, new_context: Opener) -> None
     page.get_by_role("button", name="Refrescar").click()
     expect(page.get_by_role("button", name="Escuchar las letras")).to_be_visible()
     assert page.evaluate("document.querySelector('audio').paused")
+    challenge = page.locator("input[name=challenge]").input_value()
+    with page.expect_request(f"**/captcha/{challenge}.wav"):
+        page.get_by_role("button", name="Escuchar las letras").click()
 
 
 def test_sound_that_fails_says_so(demo: Demo, new_context: Opener) -> None:
