@@ -34,7 +34,6 @@ FRAMED = {
     "reset.request_reset",
     "reset.submit_request",
     "reset.request_sent",
-    "reset.captcha_sound",
 }
 CAPTCHA = {"reset.captcha_image": "png", "reset.captcha_sound": "wav"}
 KEPT = {"static", "reset.brand_css", "reset.brand_logo", *CAPTCHA}
@@ -67,6 +66,7 @@ POLICY = {
     "default-src": "'none'",
     "style-src": "'self' {origin}",
     "script-src": "'self' {origin}",
+    "worker-src": "'self' {origin}",
     "img-src": "'self' {origin} data:",
     "media-src": "'self' {origin}",
     "connect-src": "'self' {origin}",

@@ -49,7 +49,8 @@ def test_tab_leads_through_the_form_in_reading_order(demo: Demo, new_context: Op
     page.goto(demo.service)
     stops = tabbed(page)
     names = [stop["name"] for stop in stops]
-    assert names[:4] == ["Email", "Refrescar", "Captcha", "Enviar Solicitud"]
+    assert names[:3] == ["Email", "Refrescar", "Escuchar las letras"]
+    assert names[3:6] == ["Captcha", "No puedo leer ni oír las letras", "Enviar Solicitud"]
     assert [stop for stop in stops if not (stop["ring"] and stop["seen"])] == []
 
 
