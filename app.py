@@ -223,6 +223,7 @@ def _page_urls(app: Flask, settings: Settings) -> dict[str, str]:
     static = {
         "stylesheet_url": "css/reset.css",
         "script_url": "js/reset.js",
+        "worker_url": "js/work.js",
         "icon_url": "img/icon.svg",
     }
     urls = {

@@ -10,7 +10,7 @@ from flask import Flask, Response, request
 from reset.errors import ForeignOrigin
 
 _POLICY = (
-    "default-src 'none'; style-src {own}; script-src {own}; img-src {own} data:; "
+    "default-src 'none'; style-src {own}; script-src {own}; worker-src {own}; img-src {own} data:; "
     "media-src {own}; connect-src {own}; form-action {own}; base-uri 'none'; "
     "object-src 'none'; frame-ancestors {ancestors}"
 )

@@ -34,7 +34,6 @@ FRAMED = {
     "reset.request_reset",
     "reset.submit_request",
     "reset.request_sent",
-    "reset.captcha_sound",
 }
 LENT = {"static", "reset.brand_css", "reset.brand_logo", "reset.embed_script"}
 CAPTCHA = {"reset.captcha_image": "png", "reset.captcha_sound": "wav"}
@@ -67,6 +66,7 @@ POLICY = {
     "default-src": "'none'",
     "style-src": "'self' {origin}",
     "script-src": "'self' {origin}",
+    "worker-src": "'self' {origin}",
     "img-src": "'self' {origin} data:",
     "media-src": "'self' {origin}",
     "connect-src": "'self' {origin}",

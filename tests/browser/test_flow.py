@@ -127,7 +127,7 @@ def test_form_is_comfortable(demo: Demo, new_context: Opener) -> None:
     expect(page.get_by_label("Captcha")).to_be_focused()
     expect(page.get_by_label("Captcha")).to_have_value("")
     expect(page.get_by_label("Email")).to_have_value("gloria@example.com")
-    expect(page.get_by_role("status").first).to_have_text("Hay letras nuevas.")
+    expect(page.locator("#status")).to_have_text("Hay letras nuevas.")
     page.get_by_label("Captcha").fill(demo.letters(page))
     page.get_by_label("Captcha").press("Enter")
     expect(page).to_have_url(re.compile("/enviada/"))
