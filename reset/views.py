@@ -20,7 +20,7 @@ from reset.service import service
 
 pages = Blueprint("reset", __name__)
 # Files that are the same in every language.
-_WORDLESS = ("static", "reset.captcha_image", "reset.brand_css", "reset.brand_logo")
+_WORDLESS = ("static", "reset.captcha_image", "reset.stylesheet", "reset.brand_logo")
 # What a portal may show in a frame; the pages with a token never.
 FRAMED = ("reset.request_reset", "reset.submit_request", "reset.request_sent")
 _PICTURE_KEPT = timedelta(minutes=30)
@@ -152,9 +152,9 @@ def deny() -> str:
 
 
 @pages.get("/marca.css")
-def brand_css() -> Response:
-    """The brand's colours as CSS custom properties."""
-    return _kept(Response(service().brand.stylesheet, mimetype="text/css"))
+def stylesheet() -> Response:
+    """How every page looks, in the brand's colours."""
+    return _kept(Response(service().stylesheet, mimetype="text/css"))
 
 
 @pages.get("/marca/logo")

@@ -31,7 +31,7 @@ from tests.conftest import Visitor
 
 PORTAL = "http://127.0.0.1:5001"
 FRAMED = {"reset.request_reset", "reset.submit_request", "reset.request_sent"}
-KEPT = {"static", "reset.captcha_image", "reset.brand_css", "reset.brand_logo"}
+KEPT = {"static", "reset.captcha_image", "reset.stylesheet", "reset.brand_logo"}
 METHODS = ("GET", "HEAD", "POST", "OPTIONS", "PUT", "PATCH", "DELETE", "TRACE")
 ERRORS = {
     BadRequest(): 400,
@@ -79,7 +79,7 @@ def mounted(
 ) -> Flask:
     """The service with a logo, in clear at the root and over TLS under a path."""
     logo = tmp_path / "logo.svg"
-    logo.write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
+    logo.write_text("<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 9 9'/>")
     return make_app(brand=replace(settings.brand, logo=logo), public_url=request.param)
 
 
