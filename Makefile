@@ -3,7 +3,7 @@ PYTHON ?= python3
 PORT_OFFSET ?= 0
 BIN := .venv/bin
 
-.PHONY: run trace test soak flow lock
+.PHONY: run trace test soak flow translations lock
 
 run: .venv/run.stamp
 	@PORT_OFFSET=$(PORT_OFFSET) $(BIN)/python -m demo.run
@@ -46,6 +46,15 @@ soak: .venv/test.stamp .venv/ldap.stamp
 # Takes the picture in the README anew.
 flow: .venv/test.stamp
 	$(BIN)/python -m tests.browser.picture
+
+# After a change of words: brings the catalogues up to date with the Spanish sentences of code and
+# templates (what is new waits in messages.po for its msgstr), and compiles them.
+translations: .venv/run.stamp
+	$(BIN)/pybabel -q extract -F babel.cfg -k lazy_gettext --add-location=file --no-wrap \
+	    -o translations/messages.pot .
+	$(BIN)/pybabel -q update -i translations/messages.pot -d translations --no-wrap \
+	    --no-fuzzy-matching --ignore-obsolete --ignore-pot-creation-date
+	$(BIN)/pybabel -q compile -d translations
 
 # Writes the exact versions and hashes of everything (needs uv).
 lock:

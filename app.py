@@ -137,7 +137,12 @@ def _service(
     database = _database(settings)
     clock = clock or database.now
     accounts = accounts or _accounts(settings, clock)
-    captcha = Captcha(keys, length=settings.captcha_length, lifetime=settings.captcha_lifetime)
+    captcha = Captcha(
+        keys,
+        length=settings.captcha_length,
+        lifetime=settings.captcha_lifetime,
+        voice=settings.captcha_voice,
+    )
     profile = PROFILES[settings.password_profile]
     policy = Policy(profile, (brand.name, brand.organisation, settings.host))
     flow = Flow(database, captcha, rules)

@@ -16,6 +16,8 @@ from reset import language
 from reset.accounts import source
 from reset.accounts.source import Source
 from reset.brand import LIGHT_PAGE, Brand
+from reset.captcha import ALPHABET, audio
+from reset.errors import ConfigurationError
 from reset.loopback import is_loopback
 from reset.policy import PROFILES
 from reset.values import PREFIX, Values
@@ -51,6 +53,7 @@ class Settings:
     link_lifetime: timedelta
     captcha_length: int
     captcha_lifetime: timedelta
+    captcha_voice: audio.Voice = field(repr=False)
     limit_per_ip: str
     limit_per_address: str
     ratelimit_storage_uri: str = field(repr=False)
@@ -132,6 +135,7 @@ def _settings(read: Values, root: Path) -> Settings:
         link_lifetime=read.duration("LINK_LIFETIME", "12h", most="24h"),
         captcha_length=read.integer("CAPTCHA_LENGTH", 8, least=6, most=10),
         captcha_lifetime=read.duration("CAPTCHA_LIFETIME", "30m", most="12h"),
+        captcha_voice=_voice(read),
         limit_per_ip=read.limit("LIMIT_PER_IP", "30 per minute; 300 per hour"),
         limit_per_address=read.limit("LIMIT_PER_ADDRESS", "5 per hour"),
         ratelimit_storage_uri=read.redis_url("RATELIMIT_STORAGE_URI"),
@@ -168,6 +172,16 @@ def _mail(read: Values) -> MailSettings:
     if mail.username and not encrypted and not is_loopback(mail.server):
         read.fault("MAIL_USERNAME", "the password would travel in clear: set RESET_MAIL_USE_TLS=1")
     return mail
+
+
+def _voice(read: Values) -> audio.Voice:
+    folder = read.text("CAPTCHA_VOICE_DIR")
+    try:
+        return audio.load(Path(folder or audio.VOICE_DIR), ALPHABET)
+    except ConfigurationError as error:
+        for sentence in error.faults:
+            read.fault("CAPTCHA_VOICE_DIR", sentence)
+        return audio.load(audio.VOICE_DIR, ALPHABET)
 
 
 def _brand(read: Values) -> Brand:

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from flask import Flask, render_template, request
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, RequestedRangeNotSatisfiable
 
 from reset import texts
 from reset.errors import (
@@ -31,6 +31,7 @@ Answer = tuple[str, int, dict[str, str]]
 def register(app: Flask) -> None:
     """Let every error of *app* end in a page of ours."""
     app.register_error_handler(HTTPException, _http)
+    app.register_error_handler(RequestedRangeNotSatisfiable, _past_the_end)
     app.register_error_handler(LinkError, _dead_link)
     app.register_error_handler(LinkBusy, _busy)
     app.register_error_handler(RateLimited, _limited)
@@ -47,6 +48,12 @@ def _http(error: HTTPException) -> Answer:
         status = 400 if status < 500 else 500
     headers = {n: v for n, v in error.get_headers() if n in ("Allow", "Retry-After")}
     return _page(status, headers)
+
+
+def _past_the_end(error: RequestedRangeNotSatisfiable) -> Answer:
+    # A player asked, which wants to know how long the file is; no person reads the page.
+    headers = {n: v for n, v in error.get_headers() if n == "Content-Range"}
+    return _page(400)[0], 416, headers
 
 
 def _dead_link(error: LinkError) -> Answer:

@@ -75,5 +75,7 @@ def _asked_for() -> str:
 
 
 def _browsers() -> str:
-    languages = configured()
-    return request.accept_languages.best_match(languages) or languages[0]
+    if "browsers_language" not in g:  # Every link of the page asks.
+        languages = configured()
+        g.browsers_language = request.accept_languages.best_match(languages) or languages[0]
+    return str(g.browsers_language)

@@ -19,7 +19,8 @@ from reset.db import Database
 from reset.errors import ClientUnknown, RateLimited
 from reset.tokens import keyed_hash
 
-PICTURES = "120 per minute"  # Per client; drawing one costs more than a page.
+# Per client: making one costs more than a page. A player asks for a sound in several pieces.
+PICTURES, SOUNDS = "120 per minute", "60 per minute"
 
 
 class Limits:
@@ -50,6 +51,7 @@ class Limits:
         self._per_ip = parse_many(per_ip)
         self._per_address = parse_many(per_address)
         self._pictures = parse_many(PICTURES)
+        self._sounds = parse_many(SOUNDS)
         self._keys = keys
         self._clock = clock
 
@@ -64,6 +66,10 @@ class Limits:
     def count_picture(self) -> None:
         """Count one picture drawn for this client; raises RateLimited."""
         self._hit_or_raise(self._pictures, "picture", client_network())
+
+    def count_sound(self) -> None:
+        """Count one sound, or piece of one, made for this client; raises RateLimited."""
+        self._hit_or_raise(self._sounds, "sound", client_network())
 
     def allows_address(self, address: str) -> bool:
         """Count one request for the normalised *address*; False when there were too many."""

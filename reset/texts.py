@@ -119,8 +119,10 @@ def _zone_name(local: datetime, zone: ZoneInfo, locale: Locale) -> str:
     """A name for the zone that needs no explanation: "hora de Colombia, UTC-05:00", "UTC"."""
     offset = local.strftime("%z")
     universal = f"UTC{offset[:3]}:{offset[3:]}".removesuffix("+00:00")
-    has_place = "/" in zone.key and not zone.key.startswith("Etc/")
-    return f"{get_timezone_location(zone, locale)}, {universal}" if has_place else universal
+    place = get_timezone_location(zone, locale)
+    # Etc/GMT+5 is in no country, and a zone may be newer than Babel's list of countries.
+    is_known = "/" in zone.key and locale.territories["ZZ"] not in place
+    return f"{place}, {universal}" if is_known else universal
 
 
 def _locale() -> Locale:

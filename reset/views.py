@@ -22,8 +22,13 @@ pages = Blueprint("reset", __name__)
 # Files that are the same in every language.
 _WORDLESS = ("static", "reset.captcha_image", "reset.stylesheet", "reset.brand_logo")
 # What a portal may show in a frame; the pages with a token never.
-FRAMED = ("reset.request_reset", "reset.submit_request", "reset.request_sent")
-_PICTURE_KEPT = timedelta(minutes=30)
+FRAMED = (
+    "reset.request_reset",
+    "reset.submit_request",
+    "reset.request_sent",
+    "reset.captcha_sound",  # A link to it, for browsers without scripts, opens in the frame.
+)
+_CHALLENGE_KEPT = timedelta(minutes=30)
 
 
 @pages.app_url_defaults
@@ -74,9 +79,20 @@ def captcha_image(challenge: str) -> Response:
         picture = service().captcha.picture(challenge)
     except BadToken:
         abort(404)
-    response = Response(picture, mimetype="image/png")
-    response.cache_control.private = True
-    response.cache_control.max_age = int(_PICTURE_KEPT.total_seconds())
+    return _kept_by_browser(Response(picture, mimetype="image/png"))
+
+
+@pages.get("/captcha/<challenge>.wav")
+def captcha_sound(challenge: str) -> Response:
+    """The letters of a challenge, spoken; Safari asks for pieces, of the same bytes each time."""
+    service().limits.count_sound()
+    try:
+        sound = service().captcha.sound(challenge)
+    except BadToken:
+        abort(404)
+    response = _kept_by_browser(Response(sound, mimetype="audio/wav"))
+    response.add_etag()
+    response.make_conditional(request, accept_ranges=True, complete_length=len(sound))
     return response
 
 
@@ -241,6 +257,13 @@ def _sentences(codes: list[str]) -> list[str]:
 
 def _origin() -> str:
     return coarse(request.remote_addr or "", request.headers.get("User-Agent", ""))
+
+
+def _kept_by_browser(response: Response) -> Response:
+    """Cached while the form is open, by nobody between."""
+    response.cache_control.private = True
+    response.cache_control.max_age = int(_CHALLENGE_KEPT.total_seconds())
+    return response
 
 
 def _kept(response: Response) -> Response:

@@ -86,6 +86,7 @@ def test_any_host_can_check(captcha: Captcha, database: Database) -> None:
     challenge = captcha.issue(now=START)
     other = Captcha([KEY], length=10, lifetime=timedelta(minutes=30))
     assert other.picture(challenge) == captcha.picture(challenge)
+    assert other.sound(challenge) == captcha.sound(challenge)
     assert is_right(other, database, challenge, answer(challenge, [KEY]))
 
 
@@ -110,15 +111,16 @@ def test_challenge_does_not_hold_the_answer(captcha: Captcha) -> None:
     assert letters.encode() not in decoded
 
 
-def test_page_and_picture_hold_no_answer(visitor: Visitor) -> None:
+def test_page_picture_and_sound_hold_no_answer(visitor: Visitor) -> None:
     """No alt text, address, header or metadata tells the letters, and no cookie is set."""
     page = visitor.client.get("/")
     challenge = hidden(page.text, "challenge")
     letters = answer(challenge, [KEY])
     picture = visitor.client.get(f"/captcha/{challenge}.png")
+    sound = visitor.client.get(f"/captcha/{challenge}.wav")
     assert picture.mimetype == "image/png"
-    assert letters not in page.text + str(page.headers) + str(picture.headers)
-    assert letters.encode() not in picture.data
+    assert letters not in f"{page.text} {page.headers} {picture.headers} {sound.headers}"
+    assert letters.encode() not in picture.data + sound.data
 
 
 def test_right_answer_counts_once(captcha: Captcha, database: Database) -> None:

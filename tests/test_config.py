@@ -117,6 +117,7 @@ def test_good_settings_have_no_fault(tmp_path: Path) -> None:
         ("LINK_LIFETIME", "-1h"),
         ("CAPTCHA_LENGTH", "5"),
         ("CAPTCHA_LIFETIME", "soon"),
+        ("CAPTCHA_VOICE_DIR", "/nowhere/voz"),
         ("LIMIT_PER_IP", "many"),
         ("LIMIT_PER_ADDRESS", "5 per lunch"),
         ("TRUSTED_PROXIES", "-1"),

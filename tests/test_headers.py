@@ -30,8 +30,14 @@ from reset.errors import (
 from tests.conftest import Visitor
 
 PORTAL = "http://127.0.0.1:5001"
-FRAMED = {"reset.request_reset", "reset.submit_request", "reset.request_sent"}
-KEPT = {"static", "reset.captcha_image", "reset.stylesheet", "reset.brand_logo"}
+FRAMED = {
+    "reset.request_reset",
+    "reset.submit_request",
+    "reset.request_sent",
+    "reset.captcha_sound",
+}
+CAPTCHA = {"reset.captcha_image": "png", "reset.captcha_sound": "wav"}
+KEPT = {"static", "reset.stylesheet", "reset.brand_logo", *CAPTCHA}
 METHODS = ("GET", "HEAD", "POST", "OPTIONS", "PUT", "PATCH", "DELETE", "TRACE")
 ERRORS = {
     BadRequest(): 400,
@@ -150,11 +156,12 @@ def test_good_answers_wear_the_armour(visitor: Visitor, ana: int) -> None:
         _check(visitor.app, answer, endpoint, kept=False)
 
 
-def test_picture_of_a_challenge_is_kept(visitor: Visitor) -> None:
-    """The browser keeps it while the form is open; nobody between does."""
-    answer = visitor.client.get(f"/captcha/{visitor.challenge()}.png")
+@pytest.mark.parametrize("endpoint", CAPTCHA)
+def test_picture_and_sound_of_a_challenge_are_kept(visitor: Visitor, endpoint: str) -> None:
+    """The browser keeps them while the form is open; nobody between does."""
+    answer = visitor.client.get(f"/captcha/{visitor.challenge()}.{CAPTCHA[endpoint]}")
     assert answer.headers["Cache-Control"] == "private, max-age=1800"
-    _check(visitor.app, answer, "reset.captcha_image", kept=True)
+    _check(visitor.app, answer, endpoint, kept=True)
 
 
 def test_no_embedding_until_a_portal_is_named(make_app: Callable[..., Flask]) -> None:

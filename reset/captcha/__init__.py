@@ -1,7 +1,7 @@
 """The captcha: a signed random challenge whose letters follow from the secret key.
 
-Issuing one stores nothing, any host can check it, and its picture is always the same. Each
-challenge allows one guess.
+Issuing one stores nothing, any host can check it, and its picture and sound are always the same.
+Each challenge allows one guess.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from reset.captcha import image
+from reset.captcha import audio, image
+from reset.captcha.audio import Voice
 from reset.db import Transaction, stamp
 from reset.errors import BadToken, CaptchaRefused
 from reset.tokens import Tokens
@@ -39,11 +40,20 @@ class Captcha:
         keys: secret keys, oldest first: the last one signs, all of them verify.
         length: how many letters a new challenge has.
         lifetime: how long a challenge may be answered.
+        voice: who says the letters; unless given, the voice that comes with the service.
     """
 
-    def __init__(self, keys: Sequence[str], *, length: int, lifetime: timedelta) -> None:
+    def __init__(
+        self,
+        keys: Sequence[str],
+        *,
+        length: int,
+        lifetime: timedelta,
+        voice: Voice | None = None,
+    ) -> None:
         self._keys = list(keys)
         self._length = length
+        self._voice = voice or audio.load(audio.VOICE_DIR, ALPHABET)
         self.lifetime = lifetime
 
     def issue(self, *, now: datetime) -> str:
@@ -84,6 +94,15 @@ class Captcha:
         """
         opened = _opened(challenge, self._keys)
         return image.draw(opened.letters, opened.derive("draw"))
+
+    def sound(self, challenge: str) -> bytes:
+        """The WAV of *challenge*; the same bytes each time and on every host with the same voice.
+
+        Raises:
+            BadToken: it was not issued with one of our keys.
+        """
+        opened = _opened(challenge, self._keys)
+        return audio.speak(opened.letters, opened.derive("speak"), self._voice)
 
 
 def answer(challenge: str, keys: Sequence[str]) -> str:

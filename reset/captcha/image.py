@@ -1,4 +1,4 @@
-"""The captcha's picture: soft letters, inverted inside wavy bands and specks.
+"""The captcha's picture: letters, inverted inside wavy bands and specks, soft and hard in turns.
 
 Bands confuse programs far more than people; lines through the letters or strong rotation do the
 opposite, so there are none.
@@ -19,7 +19,8 @@ MARGIN, GAP = 6, 4
 CAP_HEIGHT, BASELINE = 50, 70
 GLYPH_HEIGHT, GLYPH_BASELINE = 78, 54
 TILE_PADDING = 14
-SHADES = 16
+SHADES = 10
+PATCH_SCALE = 8
 
 FONT_DIR = Path(__file__).parent / "fonts"
 # Each font with the letters it draws too much like another: a one-storey a, a W as narrow as an N.
@@ -31,9 +32,9 @@ FONTS = {
     "Inter-Bold.otf": "",
 }
 
-# The blurs belong together. With hard bands and specks every grey pixel is part of a letter, and
-# keeping only those undoes the drawing; with bands as soft as the letters people fail too.
-SOFT, NEARLY_HARD = ImageFilter.GaussianBlur(1.1), ImageFilter.GaussianBlur(0.6)
+# If all letters were soft and all bands hard, the grey pixels would be the letters' edges, and a
+# picture of these alone is read by programs. So in some patches it is the other way round.
+SOFT = ImageFilter.GaussianBlur(1.2)
 
 
 def draw(letters: str, seed: bytes) -> bytes:
@@ -44,8 +45,10 @@ def draw(letters: str, seed: bytes) -> bytes:
     """
     rng = random.Random(seed)  # noqa: S311 - repeatable by design; the seed is what is secret.
     line = _wave(_line(letters, rng), rng)
-    marks = ImageChops.difference(line, _specks(rng)).filter(SOFT)
-    bands = _bands(rng).filter(NEARLY_HARD)
+    marks, bands = ImageChops.difference(line, _specks(rng)), _bands(rng)
+    patches = _patches(rng)
+    marks = Image.composite(marks.filter(SOFT), marks, patches)
+    bands = Image.composite(bands, bands.filter(SOFT), patches)
     return _png(ImageChops.difference(marks, bands), rng)
 
 
@@ -157,6 +160,20 @@ def _band_edge(angle: float, rng: random.Random) -> list[tuple[float, float]]:
         (y / math.tan(angle) + swing * math.sin(math.tau * y / length + phase), y)
         for y in range(0, HEIGHT + 1, 4)
     ]
+
+
+def _patches(rng: random.Random) -> Image.Image:
+    """White where letters are soft and bands hard: about as wide as a letter, with soft borders."""
+    patches = Image.new("L", (WIDTH // PATCH_SCALE, HEIGHT // PATCH_SCALE))
+    pen = ImageDraw.Draw(patches)
+    left, is_white = rng.uniform(-5, 0), rng.random() < 0.5
+    while left < patches.width + 8:
+        right, lean = left + rng.uniform(3.3, 6.2), rng.uniform(-3, 3)
+        foot = patches.height
+        if is_white:
+            pen.polygon([(left, 0), (right, 0), (right + lean, foot), (left + lean, foot)], 255)
+        left, is_white = right, not is_white
+    return patches.resize((WIDTH, HEIGHT), Image.Resampling.BILINEAR)
 
 
 def _specks(rng: random.Random) -> Image.Image:

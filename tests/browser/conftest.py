@@ -28,6 +28,7 @@ PORTS = (5000, 5001, 8025, 1025)
 READY = "  Ctrl-C ends everything.\n"
 PHONE = {"width": 360, "height": 740}
 DESKTOP = {"width": 1280, "height": 800}
+CLAUDIA = "claudia.herrera@example.org"
 
 
 expect.set_options(timeout=15_000)  # A busy machine is slow, not wrong.
@@ -176,3 +177,17 @@ def link_in_mail(context: BrowserContext, demo: Demo, email: str) -> str:
         frame = page.frame_locator("iframe")
         button = frame.get_by_role("link", name=re.compile("^Restablecer Contraseña$")).first
         return str(button.get_attribute("href"))
+
+
+@pytest.fixture(scope="session")
+def links(demo: Demo, browser: Browser) -> Iterator[dict[str, str]]:
+    """A live link and a "no fui yo" link of Claudia's."""
+    context = browser.new_context(locale="es-CO")
+    page = context.new_page()
+    page.goto(demo.service)
+    ask_for_link(demo, page, CLAUDIA)
+    live = link_in_mail(context, demo, CLAUDIA)
+    with mail_of(context, demo, CLAUDIA, "Restablecimiento") as mail:
+        deny = mail.locator("pre a[href*='no-fui-yo']").get_attribute("href")
+    yield {"live": live, "deny": str(deny)}
+    context.close()

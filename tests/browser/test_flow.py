@@ -172,6 +172,21 @@ def test_double_click_asks_once(demo: Demo, new_context: Opener) -> None:
         assert db.execute(count).fetchone() == (1,)
 
 
+def test_another_mail_is_offered_after_two_minutes(demo: Demo, new_context: Opener) -> None:
+    """Not before, so that nobody asks again while the first one is on its way; without a script."""
+    page = new_context(java_script_enabled=False).new_page()
+    page.goto(f"{demo.service}/enviada/4821-0937-5562")
+    again = page.get_by_role("link", name="Pedir otro correo")
+    for seconds, is_offered in ((119, False), (121, True)):
+        page.evaluate(
+            "ms => document.getAnimations().forEach((one) => { one.currentTime = ms; })",
+            seconds * 1000,
+        )
+        assert again.is_visible() == is_offered
+    again.click()
+    expect(page.get_by_label("Email")).to_be_visible()
+
+
 def test_password_page_helps_while_typing(demo: Demo, new_context: Opener) -> None:
     """Rules tick, the password can be shown, the token leaves the address bar."""
     context = new_context()

@@ -3,29 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
-import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Demo, Opener, ask_for_link, link_in_mail, mail_of
+from tests.browser.conftest import Demo, Opener
 
-ADDRESS = "claudia.herrera@example.org"
-
-
-@pytest.fixture(scope="module")
-def links(demo: Demo, browser: Any) -> Iterator[dict[str, str]]:
-    """A live link and a "no fui yo" link of Claudia's."""
-    context = browser.new_context()
-    page = context.new_page()
-    page.goto(demo.service)
-    ask_for_link(demo, page, ADDRESS)
-    live = link_in_mail(context, demo, ADDRESS)
-    with mail_of(context, demo, ADDRESS, "Restablecimiento") as mail:
-        deny = mail.locator("pre a[href*='no-fui-yo']").get_attribute("href")
-    yield {"live": live, "deny": str(deny)}
-    context.close()
+SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 
 
 def form_with_errors(page: Page, demo: Demo, links: dict[str, str]) -> None:
@@ -71,28 +56,38 @@ def pages(page: Page, demo: Demo, links: dict[str, str]) -> Iterator[str]:
         yield heading
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing(
-    demo: Demo, new_context: Opener, links: dict[str, str], scheme: str
-) -> None:
+def at_widths(page: Page, names: Iterator[str], *widths: int) -> Iterator[tuple[str, int]]:
+    """Each state at each width."""
+    for name in names:
+        for width in widths:
+            page.set_viewport_size({"width": width, "height": 740})
+            yield name, width
+
+
+def in_schemes(page: Page, names: Iterator[str]) -> Iterator[tuple[str, str]]:
+    """Each state in light and in dark."""
+    for name in names:
+        for scheme in SCHEMES:
+            page.emulate_media(color_scheme=scheme)
+            yield name, scheme
+
+
+def test_axe_finds_nothing(demo: Demo, new_context: Opener, links: dict[str, str]) -> None:
     """Every page and state, in light and in dark."""
-    page = new_context(quiet=False, color_scheme=scheme, bypass_csp=True).new_page()
+    page = new_context(quiet=False, bypass_csp=True).new_page()
     findings = {}
-    for name in pages(page, demo, links):
+    for name, scheme in in_schemes(page, pages(page, demo, links)):
         result = Axe().run(page)
-        findings[name] = [
+        findings[name, scheme] = [
             (v["id"], [node["html"] for node in v["nodes"]]) for v in result.response["violations"]
         ]
-    assert findings == {name: [] for name in STATES}
+    assert findings == {(name, scheme): [] for name in STATES for scheme in SCHEMES}
 
 
-@pytest.mark.parametrize("width", [320, 360, 768, 910, 1280])
-def test_nothing_is_cut_off(
-    demo: Demo, new_context: Opener, links: dict[str, str], width: int
-) -> None:
+def test_nothing_is_cut_off(demo: Demo, new_context: Opener, links: dict[str, str]) -> None:
     """No page scrolls sideways, and what is to be pressed is 44 pixels high."""
-    page = new_context(quiet=False, viewport={"width": width, "height": 700}).new_page()
-    for name in pages(page, demo, links):
+    page = new_context(quiet=False).new_page()
+    for name, width in at_widths(page, pages(page, demo, links), 320, 360, 768, 910, 1280):
         wide = page.evaluate("document.documentElement.scrollWidth")
         low = page.evaluate(
             "[...document.querySelectorAll('button, input:not([type=hidden]), a.button')]"

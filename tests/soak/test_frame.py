@@ -48,7 +48,7 @@ def test_form_is_sent_from_a_frame_of_another_site(
     complaints: list[str] = []
     answered = 0
     for number in range(rounds(1, 50)):
-        context = browser.new_context()
+        context = browser.new_context(locale="es-CO")
         page = context.new_page()
         page.on("console", lambda message: complaints.append(message.text))
         page.goto(portal_url)

@@ -174,6 +174,7 @@ def _round(
     challenge = visitor.challenge()
     letters = answer(challenge, [KEY])
     visitor.client.get(f"/captcha/{challenge}.png")
+    visitor.client.get(f"/captcha/{challenge}.wav")
     visitor.client.get("/", query_string={"email": address})
     visitor.ask(address, captcha="AAAAaaaa")
     visitor.ask(address, challenge=challenge)

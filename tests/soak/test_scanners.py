@@ -122,7 +122,7 @@ def test_link_outlives_a_browser_that_runs_scripts(
         )
         route.fulfill(status=answer.status_code, body=answer.data, headers=dict(answer.headers))
 
-    page = browser.new_page()
+    page = browser.new_page(locale="es-CO")
     page.route(f"{SITE}/**", fulfil)
     statuses = []
     for link in fresh_links():
