@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from flask import Flask
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from config import Settings
@@ -28,6 +29,7 @@ def linked_style(page: str) -> str:
     return str(found)
 
 
+@hypothesis_settings(deadline=None)
 @given(background=COLORS, color=COLORS)
 def test_every_text_can_be_read_on_any_background(background: str, color: str) -> None:
     """Text, small print and links stay at 4.5 to 1 or better, whatever the operator likes."""
