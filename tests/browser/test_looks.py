@@ -94,7 +94,8 @@ def test_number_of_the_request_can_be_printed(
     pressed = page.evaluate(f"{shown}.filter((e) => e.matches('button, .button, footer')).length")
     assert pressed == 0
     for name, color in (("color", "rgb(0, 0, 0)"), ("backgroundColor", "rgb(255, 255, 255)")):
-        found = set(page.evaluate(f"{shown}.map((e) => getComputedStyle(e).{name})"))
+        styles = "[null, '::before'].map((part) => getComputedStyle(e, part))"
+        found = set(page.evaluate(f"{shown}.flatMap((e) => {styles}.map((s) => s.{name}))"))
         assert found <= {color, "rgba(0, 0, 0, 0)"}
     expect(page.locator("body")).to_have_css("background-color", "rgb(255, 255, 255)")
     assert len(re.findall(rb"/Type\s*/Page\b", page.pdf(format="A4"))) == 1
