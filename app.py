@@ -78,8 +78,8 @@ def create_app(
     app.register_blueprint(pages, url_prefix=settings.path or None)
     app.cli.add_command(cli.commands)
     faults.register(app)
-    https = settings.public_url.startswith("https:")
-    Headers(app, framed=FRAMED, ancestors=settings.frame_ancestors, https=https)
+    ancestors, public_url = settings.frame_ancestors, settings.public_url
+    Headers(app, framed=FRAMED, ancestors=ancestors, public_url=public_url)
     app.jinja_env.filters["tel"] = _dialled
     app.context_processor(functools.partial(_page_values, app.extensions["reset"]))
     if settings.templates:
@@ -242,6 +242,7 @@ def _page_urls(app: Flask, settings: Settings, stylesheet: str) -> dict[str, Any
     picture = settings.brand.logo
     static = {
         "script_url": "js/reset.js",
+        "worker_url": "js/work.js",
         "icon_url": "img/icon.svg",
     }
     urls: dict[str, Any] = {

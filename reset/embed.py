@@ -10,8 +10,8 @@ from flask import Flask, Response, request
 from reset.errors import ForeignOrigin
 
 _POLICY = (
-    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; "
-    "media-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; "
+    "default-src 'none'; style-src {own}; script-src {own}; worker-src {own}; img-src {own} data:; "
+    "media-src {own}; connect-src {own}; form-action {own}; base-uri 'none'; "
     "object-src 'none'; frame-ancestors {ancestors}"
 )
 _EVERYWHERE = {
@@ -50,18 +50,20 @@ class Headers:
     """
 
     def __init__(
-        self, app: Flask, *, framed: Sequence[str], ancestors: Sequence[str], https: bool
+        self, app: Flask, *, framed: Sequence[str], ancestors: Sequence[str], public_url: str
     ) -> None:
         self._framed = frozenset(framed)
         self._ancestors = " ".join(["'self'", *ancestors]) if ancestors else "'none'"
-        self._https = https
+        # In a sandboxed frame without an origin WebKit takes 'self' for nobody.
+        self._own = f"'self' {_origin(public_url)}"
+        self._https = public_url.startswith("https:")
         app.after_request(self._add)
 
     def _add(self, response: Response) -> Response:
         headers = response.headers
         framed = request.endpoint in self._framed and self._ancestors != "'none'"
         ancestors = self._ancestors if framed else "'none'"
-        headers["Content-Security-Policy"] = _POLICY.format(ancestors=ancestors)
+        headers["Content-Security-Policy"] = _POLICY.format(own=self._own, ancestors=ancestors)
         for name, value in _EVERYWHERE.items():
             headers[name] = value
         if not framed:

@@ -29,14 +29,14 @@ class Flow:
         self._captcha = challenges
         self._rules = rules
 
-    def check_captcha(self, challenge: str, typed: str, *, now: datetime) -> None:
-        """Spend *challenge*, right or wrong.
+    def check_captcha(self, challenge: str, typed: str, *, proof: str = "", now: datetime) -> None:
+        """Spend *challenge*, right or wrong; a *proof*, where there is one, stands for the letters.
 
         Raises:
-            CaptchaRefused: the letters are wrong, or it is forged, too old or already spent.
+            CaptchaRefused: wrong letters or proof, or it is forged, too old or already spent.
         """
         with self._db.begin(durable=False) as tx:
-            right = self._captcha.check(tx, challenge, typed, now=now)
+            right = self._captcha.check(tx, challenge, typed, proof=proof, now=now)
         if not right:
             raise CaptchaRefused
 

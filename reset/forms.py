@@ -20,8 +20,10 @@ from reset.service import service
 FORM_TYPES = ("application/x-www-form-urlencoded", "multipart/form-data")
 
 
-def require_fields(*names: str) -> None:
+def require_fields(*names: str, optional: str = "") -> None:
     """Accept a form only if each of *names* was sent exactly once, as text, and no file at all.
+
+    *optional* may be left out, but not be sent twice.
 
     Raises:
         BadRequest: a browser with our page never sends such a form.
@@ -37,6 +39,8 @@ def require_fields(*names: str) -> None:
         raise BadRequest from error
     # Flask-WTF would take a file for the field of its name, and first.
     if request.files or any(len(request.form.getlist(name)) != 1 for name in names):
+        raise BadRequest
+    if len(request.form.getlist(optional)) > 1:
         raise BadRequest
 
 
@@ -67,6 +71,7 @@ class RequestForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF ships no types.
 
     email = StringField()
     captcha = StringField()
+    proof = HiddenField()
     refresh = SubmitField()
     address = ""
     _needs_new_challenge = False
@@ -81,8 +86,8 @@ class RequestForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF ships no types.
             raise ValidationError(texts.text("address_invalid")) from error
 
     def validate_captcha(self, field: StringField) -> None:
-        """Something was typed; whether it is right is judged once, at the very end."""
-        if not (field.data or "").strip():
+        """Something was typed or proved; whether it is right is judged once, at the very end."""
+        if not self.proof.data and not (field.data or "").strip():
             raise ValidationError(texts.text("captcha_missing"))
 
     def validate(self, extra_validators: Any = None) -> bool:
@@ -102,13 +107,14 @@ class RequestForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF ships no types.
 
     def refuse_captcha(self) -> None:
         """The letters were wrong, or the challenge was spent: show new ones, keep the e-mail."""
-        self.captcha.errors = [texts.text("captcha_refused")]
+        code = "proof_refused" if self.proof.data else "captcha_refused"
+        self.captcha.errors = [texts.text(code)]
         self.show_new_challenge()
 
     def show_new_challenge(self) -> None:
-        """Forget what was typed for the old letters."""
+        """Forget what was typed or proved for the old one."""
         self._needs_new_challenge = True
-        self.captcha.data = ""
+        self.captcha.data = self.proof.data = ""
 
 
 class PasswordForm(FlaskForm):  # type: ignore[misc]

@@ -21,6 +21,7 @@ from reset.tokens import keyed_hash
 
 # Per client: making one costs more than a page. A player asks for a sound in several pieces.
 PICTURES, SOUNDS = "120 per minute", "60 per minute"
+PROOFS = "20 per hour"  # Per client; they cost a program less than letters do.
 
 
 class Limits:
@@ -51,6 +52,7 @@ class Limits:
         self._per_ip = parse_many(per_ip)
         self._per_address = parse_many(per_address)
         self._pictures = parse_many(PICTURES)
+        self._proofs = parse_many(PROOFS)
         self._sounds = parse_many(SOUNDS)
         self._keys = keys
         self._clock = clock
@@ -70,6 +72,10 @@ class Limits:
     def count_sound(self) -> None:
         """Count one sound, or piece of one, made for this client; raises RateLimited."""
         self._hit_or_raise(self._sounds, "sound", client_network())
+
+    def count_proof(self) -> None:
+        """Count one form of this client without letters; raises RateLimited."""
+        self._hit_or_raise(self._proofs, "proof", client_network())
 
     def allows_address(self, address: str) -> bool:
         """Count one request for the normalised *address*; False when there were too many."""

@@ -6,6 +6,7 @@ visitor would. Whatever else happens on the machines falls on both addresses ali
 
 from __future__ import annotations
 
+import functools
 import gc
 import http.client
 import random
@@ -25,7 +26,7 @@ PAGES = 200  # So many pages behind the answers are compared for each address.
 BLOCK = 50
 WARM_UP = 10
 TIMEOUT_SECONDS = 30
-_CHALLENGE = re.compile(r'name="challenge" value="([^"]+)"')
+_CHALLENGE = re.compile(r'name="challenge" value="([^"]+)" data-work="([^"]+)"')
 _MOVING = {"Date", "Connection"}  # gunicorn ends a connection after so many requests.
 _LIMITED = (
     "the limit per client was reached (429): for the time of the proof, start the service with"
@@ -67,10 +68,11 @@ class _Answer:
     body: str
     microseconds: float
 
-    def masked(self, drawn: str) -> str:
-        """All of it but *drawn*, the number or challenge that differs each time."""
+    def masked(self, *drawn: str) -> str:
+        """All of it but *drawn*, the number, or challenge and work, that differ each time."""
         lines = [f"{n}: {'...' if n in _MOVING else value}" for n, value in self.headers]
-        return "\n".join([f"{self.status} {self.reason}", *lines, self.body]).replace(drawn, "...")
+        whole = "\n".join([f"{self.status} {self.reason}", *lines, self.body])
+        return functools.reduce(lambda text, one: text.replace(one, "..."), drawn, whole)
 
 
 class _Visit:
@@ -118,7 +120,7 @@ class _Visit:
         found = _CHALLENGE.search(form.body)
         if not found:
             raise Unmeasurable(f"there is no form at {self._line.form} (status {form.status})")
-        self._answers["form"][label][form.masked(found[1])] += 1
+        self._answers["form"][label][form.masked(*found.groups())] += 1
         return found[1], form.microseconds
 
     def _refuse(self, label: str, status: int) -> None:

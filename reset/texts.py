@@ -18,6 +18,10 @@ TEXTS = {
     "address_invalid": _("Revise el correo: debe tener la forma nombre@ejemplo.com."),
     "captcha_missing": _("Escriba las letras que ve en la imagen."),
     "captcha_refused": _("Las letras no coinciden o ya vencieron. Escriba las de la imagen nueva."),
+    "proof_refused": _(
+        "La comprobación venció o ya se usó. Hágala de nuevo o escriba las letras de la imagen"
+        " nueva."
+    ),
     "captcha_fresh": _("Le mostramos una imagen nueva."),
     "too_short": _("Debe tener al menos {min_length} caracteres."),
     "no_upper": _("Le falta al menos una letra mayúscula."),

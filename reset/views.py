@@ -26,7 +26,6 @@ FRAMED = (
     "reset.request_reset",
     "reset.submit_request",
     "reset.request_sent",
-    "reset.captcha_sound",  # A link to it, for browsers without scripts, opens in the frame.
 )
 _CHALLENGE_KEPT = timedelta(minutes=30)
 
@@ -49,14 +48,19 @@ def request_reset() -> str:
 def submit_request() -> str | AnyResponse:
     """Store a request; the answer is the same for every address."""
     parts = service()
-    _accept_form("request", "email", "captcha", "challenge")
+    _accept_form("request", "email", "captcha", "challenge", optional="proof")
     form = RequestForm()
     if form.refresh.data:
         return _refreshed(form)
     if not form.validate():
         return _request_page(form)
+    proof = form.proof.data or ""
+    if proof:
+        parts.limits.count_proof()
     try:
-        parts.flow.check_captcha(form.challenge.data, form.captcha.data, now=parts.clock())
+        parts.flow.check_captcha(
+            form.challenge.data, form.captcha.data, proof=proof, now=parts.clock()
+        )
     except CaptchaRefused:
         form.refuse_captcha()
         return _request_page(form)
@@ -204,18 +208,20 @@ def readyz() -> Response:
     )
 
 
-def _accept_form(purpose: str, *names: str) -> None:
+def _accept_form(purpose: str, *names: str, optional: str = "") -> None:
     """What every form must pass before it is read."""
     service().limits.count_client(purpose)
     refuse_foreign_form(service().public_url)
-    require_fields(*names)
+    require_fields(*names, optional=optional)
 
 
 def _request_page(form: RequestForm, notice: str = "") -> str:
+    challenge = form.shown_challenge
     return render_template(
         "reset/request.html",
         form=form,
-        challenge=form.shown_challenge,
+        challenge=challenge,
+        puzzle=service().captcha.puzzle(challenge),
         captcha_length=service().captcha_length,
         notice=notice,
     )

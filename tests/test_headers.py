@@ -34,7 +34,6 @@ FRAMED = {
     "reset.request_reset",
     "reset.submit_request",
     "reset.request_sent",
-    "reset.captcha_sound",
 }
 CAPTCHA = {"reset.captcha_image": "png", "reset.captcha_sound": "wav"}
 KEPT = {"static", "reset.stylesheet", "reset.brand_logo", *CAPTCHA}
@@ -65,12 +64,13 @@ SECURITY = {
 }
 POLICY = {
     "default-src": "'none'",
-    "style-src": "'self'",
-    "script-src": "'self'",
-    "img-src": "'self' data:",
-    "media-src": "'self'",
-    "connect-src": "'self'",
-    "form-action": "'self'",
+    "style-src": "'self' {origin}",
+    "script-src": "'self' {origin}",
+    "worker-src": "'self' {origin}",
+    "img-src": "'self' {origin} data:",
+    "media-src": "'self' {origin}",
+    "connect-src": "'self' {origin}",
+    "form-action": "'self' {origin}",
     "base-uri": "'none'",
     "object-src": "'none'",
 }
@@ -186,7 +186,9 @@ def _check(app: Flask, answer: TestResponse, endpoint: str, *, kept: bool) -> No
     parts = headers["Content-Security-Policy"].split("; ")
     policy = dict(part.split(" ", 1) for part in parts)
     ancestors = f"'self' {PORTAL}" if framed else "'none'"
-    assert policy == POLICY | {"frame-ancestors": ancestors}, what
+    origin = app.extensions["reset"].public_url.removesuffix("/restablecer")
+    expected = POLICY | {"frame-ancestors": ancestors}
+    assert policy == {name: text.format(origin=origin) for name, text in expected.items()}, what
     assert {name: headers.get(name) for name in SECURITY} == SECURITY, what
     assert headers.get("X-Frame-Options") == (None if framed else "DENY"), what
     opener = headers.get("Cross-Origin-Opener-Policy")

@@ -39,7 +39,7 @@ MEND = "run `make translations`"
 # What is spelled as in Spanish.
 ALIKE = {
     "en": {"Captcha", "Email", "Error:"},
-    "pt": {"Cancelando…", "Captcha", "Enviando…", "Falta:", "Mostrar", "Ocultar"},
+    "pt": {"Cancelando…", "Captcha", "Enviando…", "Falta:", "Mostrar", "Ocultar", "Pausar"},
 }
 # A class, and an attribute in a macro: text in a template, but not on the page.
 UNSEEN = {"wide", 'aria-describedby=""'}

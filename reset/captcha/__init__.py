@@ -1,7 +1,7 @@
 """The captcha: a signed random challenge whose letters follow from the secret key.
 
 Issuing one stores nothing, any host can check it, and its picture and sound are always the same.
-Each challenge allows one guess.
+Each challenge allows one guess: its letters, or the number of its proof of work.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from reset.captcha import audio, image
+from reset.captcha import audio, image, work
 from reset.captcha.audio import Voice
 from reset.db import Transaction, stamp
 from reset.errors import BadToken, CaptchaRefused
@@ -41,6 +41,7 @@ class Captcha:
         length: how many letters a new challenge has.
         lifetime: how long a challenge may be answered.
         voice: who says the letters; unless given, the voice that comes with the service.
+        work_bits: how much work a new challenge asks for instead.
     """
 
     def __init__(
@@ -50,15 +51,17 @@ class Captcha:
         length: int,
         lifetime: timedelta,
         voice: Voice | None = None,
+        work_bits: int = work.BITS,
     ) -> None:
         self._keys = list(keys)
         self._length = length
         self._voice = voice or audio.load(audio.VOICE_DIR, ALPHABET)
+        self._work_bits = work_bits
         self.lifetime = lifetime
 
     def issue(self, *, now: datetime) -> str:
         """A new challenge, good for one guess."""
-        payload = bytes([self._length]) + secrets.token_bytes(16)
+        payload = bytes([self._length, self._work_bits]) + secrets.token_bytes(16)
         return Tokens(self._keys, _PURPOSE).make(payload, now=now)
 
     def is_fresh(self, challenge: str, *, now: datetime) -> bool:
@@ -68,8 +71,12 @@ class Captcha:
         except BadToken:
             return False
 
-    def check(self, tx: Transaction, challenge: str, typed: str, *, now: datetime) -> bool:
-        """Spend *challenge*, then tell whether *typed* are its letters; *tx* must be committed.
+    def check(
+        self, tx: Transaction, challenge: str, typed: str, *, proof: str = "", now: datetime
+    ) -> bool:
+        """Spend *challenge*, then tell whether it was answered; *tx* must be committed.
+
+        Where there is a *proof*, it alone decides, else the letters *typed*.
 
         Raises:
             CaptchaRefused: the challenge is forged, too old or was already spent.
@@ -78,9 +85,9 @@ class Captcha:
             raise CaptchaRefused
         opened = _opened(challenge, self._keys)
         _spend(tx, opened.payload.hex(), now=now)
-        expected = opened.letters.translate(SAME_SHAPE)
-        given = cleaned(typed).translate(SAME_SHAPE)
-        return hmac.compare_digest(expected.encode(), given.encode("utf-8", "replace"))
+        if proof:
+            return _same(opened.number, proof)
+        return _same(opened.letters.translate(SAME_SHAPE), cleaned(typed).translate(SAME_SHAPE))
 
     def solve(self, challenge: str) -> str:
         """The letters of *challenge*, for the operator's own proof; raises BadToken."""
@@ -104,6 +111,11 @@ class Captcha:
         opened = _opened(challenge, self._keys)
         return audio.speak(opened.letters, opened.derive("speak"), self._voice)
 
+    def puzzle(self, challenge: str) -> str:
+        """The work that stands for the letters of *challenge*; raises BadToken."""
+        opened = _opened(challenge, self._keys)
+        return work.puzzle(opened.payload, opened.work_bits, opened.number)
+
 
 def answer(challenge: str, keys: Sequence[str]) -> str:
     """The letters of *challenge*, for whoever holds the keys (self-tests, benchmarks).
@@ -112,6 +124,11 @@ def answer(challenge: str, keys: Sequence[str]) -> str:
         BadToken: it was not issued with one of *keys*.
     """
     return _opened(challenge, keys).letters
+
+
+def proof(challenge: str, keys: Sequence[str]) -> str:
+    """The number that a browser would find, as `answer` gives the letters; raises BadToken."""
+    return _opened(challenge, keys).number
 
 
 def cleaned(typed: str) -> str:
@@ -141,6 +158,10 @@ def _spend(tx: Transaction, spent: str, *, now: datetime) -> None:
         raise CaptchaRefused from None
 
 
+def _same(expected: str, given: str) -> bool:
+    return hmac.compare_digest(expected.encode(), given.encode("utf-8", "replace"))
+
+
 @dataclass(frozen=True)
 class _Opened:
     """A genuine challenge: the key that verifies it is the one to derive with."""
@@ -158,6 +179,16 @@ class _Opened:
             if _CAPITALS & set(letters) and _SMALL & set(letters):
                 return letters
         raise BadToken
+
+    @property
+    def work_bits(self) -> int:
+        """As it was when the challenge was issued: a change holds for new ones alone."""
+        return self.payload[1]
+
+    @property
+    def number(self) -> str:
+        """Derived for itself: the digest on the page tells nothing about the letters."""
+        return work.number(self.derive("work"), self.work_bits)
 
     def derive(self, purpose: str) -> bytes:
         message = f"{purpose}|".encode() + self.payload

@@ -31,17 +31,19 @@
       const response = await fetch(form.action, { method: 'POST', body: fields, signal });
       if (!response.ok) throw new Error(response.status);
       const page = new DOMParser().parseFromString(await response.text(), 'text/html');
-      const hidden = [...form.querySelectorAll('input[type=hidden]')].map((old) => [old, $(`input[name="${old.name}"]`, page).value]);
+      const hidden = [...form.querySelectorAll('input[type=hidden]')].map((old) => [old, document.importNode($(`input[name="${old.name}"]`, page))]);
+      const sound = $('#captcha-sound', page).href;
       const picture = document.importNode($('#captcha-picture', page));
       await picture.decode();
       $('#captcha-picture').replaceWith(picture);
-      for (const [old, value] of hidden) old.value = value;
+      for (const [old, fresh] of hidden) old.replaceWith(fresh);
       $('#captcha').value = '';
+      form.dispatchEvent(new CustomEvent('fresh', { detail: sound }));
       $('#captcha').focus();
       say(form.dataset.fresh);
     };
     refresh.type = 'button'; // Enter goes on pressing Enviar Solicitud
-    $('#captcha-picture').after(refresh); // the Tab key meets it where the eye does
+    $('.tools').prepend(refresh); // the Tab key meets it where the eye does
     refresh.addEventListener('click', async () => {
       if (refresh.type === 'submit' || refresh.ariaBusy === 'true') return;
       refresh.ariaBusy = 'true';
@@ -54,6 +56,98 @@
       }
       refresh.ariaBusy = 'false';
     });
+  }
+
+  // The letters spoken: fetched when asked for, with pauses to write, again from the start after the end.
+  const link = $('#captcha-sound');
+  if (link) {
+    const words = link.dataset;
+    const label = $('span', link);
+    const idle = label.textContent;
+    const audio = new Audio();
+    const button = document.createElement('button');
+    button.type = 'button';
+    button.append($('svg', link), label);
+    link.replaceWith(button);
+    button.after(audio);
+    const tell = () => {
+      const begun = audio.currentTime && !audio.ended;
+      label.textContent = !audio.paused ? words.pause : begun ? words.resume : idle;
+    };
+    for (const change of ['play', 'pause', 'ended', 'emptied']) audio.addEventListener(change, tell);
+    const forget = () => { audio.pause(); audio.removeAttribute('src'); audio.load(); };
+    button.addEventListener('click', async () => {
+      if (!audio.paused) { audio.pause(); return; }
+      say('');
+      if (!audio.hasAttribute('src')) audio.src = link.href;
+      try {
+        await audio.play();
+      } catch (error) {
+        if (error.code === DOMException.ABORT_ERR) return; // paused before it began
+        forget();
+        say(words.failed);
+      }
+    });
+    button.form.addEventListener('fresh', (event) => { link.href = event.detail; forget(); });
+  }
+
+  // The third way: whom letters do not serve, the browser works for. Where it cannot, the help desk stays.
+  const unread = $('.unread');
+  if (unread) {
+    const words = unread.dataset;
+    const form = unread.closest('form');
+    const press = $('button', unread);
+    const bar = $('progress', unread);
+    const tell = (text) => { $('#work-status').textContent = text; };
+    let worker;
+
+    const show = (working, ready) => {
+      if (worker && !working) { worker.terminate(); worker = null; }
+      press.setAttribute('aria-disabled', working);
+      bar.hidden = !working;
+      unread.hidden = ready;
+      $('.field-captcha').hidden = ready;
+      $('#captcha').required = !ready;
+      form.classList.toggle('ready', ready);
+      tell(ready ? words.ready : working ? words.working : '');
+    };
+    const fail = () => {
+      show(false, false);
+      $('.work', unread).hidden = true;
+      $('.desk', unread).hidden = false;
+      tell(words.failed);
+    };
+    const finish = (number) => {
+      const waiting = unread.contains(document.activeElement);
+      form.elements.proof.value = number;
+      $('#captcha').value = '';
+      show(false, true);
+      // Who went on to write meanwhile is left alone.
+      if (waiting) ($('#email').validity.valid ? $('.main', form) : $('#email')).focus();
+    };
+    $('.work', unread).hidden = false;
+    $('.desk', unread).hidden = true;
+    if (form.elements.proof.value) show(false, true);
+
+    press.addEventListener('click', () => {
+      if (worker) return;
+      bar.value = 0;
+      show(true, false);
+      try {
+        worker = new Worker(words.worker);
+      } catch {
+        fail();
+        return;
+      }
+      worker.onerror = fail;
+      worker.onmessage = ({ data }) => {
+        if ('done' in data) bar.value = data.done;
+        else if (data.number === null) fail();
+        else finish(data.number);
+      };
+      worker.postMessage(form.elements.challenge.dataset.work);
+    });
+    form.addEventListener('fresh', () => { unread.open = false; show(false, false); });
   }
 
   // The token leaves the address bar, for who looks over the shoulder and for the history.

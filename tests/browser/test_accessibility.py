@@ -49,7 +49,8 @@ def test_tab_leads_through_the_form_in_reading_order(demo: Demo, new_context: Op
     page.goto(demo.service)
     stops = tabbed(page)
     names = [stop["name"] for stop in stops]
-    assert names[:4] == ["Email", "Refrescar", "Captcha", "Enviar Solicitud"]
+    assert names[:3] == ["Email", "Refrescar", "Escuchar las letras"]
+    assert names[3:6] == ["Captcha", "No puedo leer ni oír las letras", "Enviar Solicitud"]
     assert [stop for stop in stops if not (stop["ring"] and stop["seen"])] == []
 
 
@@ -159,3 +160,58 @@ def test_nothing_moves_for_who_asked_for_less_motion(
             ".map(e => e.outerHTML)"
         )
         assert (name, moving) == (name, [])
+
+
+FORM_HEARD = """
+- heading "Olvidé mi contraseña (Verificar datos)" [level=1]
+- text: Email
+- paragraph: Correo electrónico registrado
+- textbox "Email"
+- img "Imagen de seguridad con 8 letras. Si no puede verla, use el audio que sigue."
+- button "Refrescar"
+- button "Escuchar las letras"
+- text: Captcha
+- paragraph: Escriba las letras (sin espacios, tenga en cuenta mayúsculas y minúsculas)
+- textbox "Captcha"
+- group: No puedo leer ni oír las letras
+- status
+- button "Enviar Solicitud"
+- status
+- complementary "Así recupera su contraseña"
+"""
+PASSWORD_HEARD = """
+- heading "Restablecer contraseña" [level=1]
+- paragraph:
+  - text: "Cuenta:"
+  - strong: claudia.herrera
+- text: Usuario
+- textbox "Usuario": claudia.herrera
+- heading "Su nueva contraseña debe contener" [level=2]
+- list:
+  - listitem: "Falta: 8 caracteres o más"
+  - listitem: "Falta: Una letra mayúscula (A–Z)"
+  - listitem: "Falta: Una letra minúscula (a–z)"
+  - listitem: "Falta: Un número (0–9)"
+- paragraph: /Y no debe tener datos suyos/
+- text: Nueva Contraseña
+- textbox "Nueva Contraseña"
+- button "Mostrar"
+- text: Confirmar Contraseña
+- paragraph: Escríbala otra vez, igual
+- textbox "Confirmar Contraseña"
+- button "Mostrar"
+- status
+- button "Actualizar Contraseña"
+"""
+
+
+@pytest.mark.parametrize(
+    ("page_of", "heard"), [("form", FORM_HEARD), ("live", PASSWORD_HEARD)], ids=["form", "password"]
+)
+def test_reading_order_makes_sense(
+    demo: Demo, new_context: Opener, links: dict[str, str], page_of: str, heard: str
+) -> None:
+    """What a screen reader says from the heading to the last button, in Chromium's own tree."""
+    page = new_context().new_page()
+    page.goto(links.get(page_of, demo.service))
+    expect(page.locator("main")).to_match_aria_snapshot(heard)

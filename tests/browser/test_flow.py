@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
-import threading
-from collections.abc import Iterator
 from contextlib import closing
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from playwright.sync_api import BrowserContext, Frame, Page, Route, expect
@@ -130,7 +127,7 @@ def test_form_is_comfortable(demo: Demo, new_context: Opener) -> None:
     expect(page.get_by_label("Captcha")).to_be_focused()
     expect(page.get_by_label("Captcha")).to_have_value("")
     expect(page.get_by_label("Email")).to_have_value("gloria@example.com")
-    expect(page.get_by_role("status").first).to_have_text("Hay letras nuevas.")
+    expect(page.locator("#status")).to_have_text("Hay letras nuevas.")
     page.get_by_label("Captcha").fill(demo.letters(page))
     page.get_by_label("Captcha").press("Enter")
     expect(page).to_have_url(re.compile("/enviada/"))
@@ -226,26 +223,6 @@ def test_two_accounts_on_one_mailbox(demo: Demo, new_context: Opener) -> None:
         expect(body.locator("body")).to_contain_text("jorge.rojas")
         expect(body.locator("body")).to_contain_text("lucia.rojas")
         expect(body.get_by_role("link", name="Restablecer Contraseña")).to_have_count(2)
-
-
-@pytest.fixture
-def stranger() -> Iterator[str]:
-    """A site of somebody else's, with nothing on it."""
-
-    class Page(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Type", "text/html")
-            self.end_headers()
-            self.wfile.write(b'<!doctype html><link rel="icon" href="data:,"><body>')
-
-        def log_message(self, *_: object) -> None:
-            """Silent."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
 
 
 def add_frame(page: Page, url: str, **attributes: str) -> Frame:

@@ -20,6 +20,17 @@ def form_with_errors(page: Page, demo: Demo, links: dict[str, str]) -> None:
     expect(page.get_by_role("alert")).to_be_visible()
 
 
+def third_way(page: Page, demo: Demo, links: dict[str, str]) -> None:
+    page.goto(demo.service)
+    page.get_by_text("No puedo leer ni oír las letras").click()
+
+
+def without_letters(page: Page, demo: Demo, links: dict[str, str]) -> None:
+    third_way(page, demo, links)
+    page.get_by_role("button", name="Continuar sin letras").click()
+    expect(page.get_by_label("Captcha")).to_be_hidden(timeout=120_000)
+
+
 def password_with_errors(page: Page, demo: Demo, links: dict[str, str]) -> None:
     page.goto(links["live"])
     page.get_by_label("Nueva Contraseña", exact=True).fill("corta")
@@ -36,6 +47,8 @@ def at(path: str) -> Any:
 STATES: dict[str, Any] = {
     "Olvidé mi contraseña (Verificar datos)": at("/"),
     "Olvidé mi contraseña": form_with_errors,
+    "Olvidé mi contraseña (": third_way,
+    "Olvidé": without_letters,
     "Solicitud recibida": at("/enviada/4821-0937-5562"),
     "Restablecer contraseña": lambda page, demo, links: page.goto(links["live"]),
     "Restablecer": password_with_errors,
@@ -90,7 +103,7 @@ def test_nothing_is_cut_off(demo: Demo, new_context: Opener, links: dict[str, st
     for name, width in at_widths(page, pages(page, demo, links), 320, 360, 768, 910, 1280):
         wide = page.evaluate("document.documentElement.scrollWidth")
         low = page.evaluate(
-            "[...document.querySelectorAll('button, input:not([type=hidden]), a.button')]"
+            "[...document.querySelectorAll('button, summary, input:not([type=hidden]), a.button')]"
             ".filter(e => e.checkVisibility() && !e.closest('.visually-hidden'))"
             ".map(e => [e.outerHTML, e.getBoundingClientRect().height]).filter(e => e[1] < 44)"
         )
