@@ -21,7 +21,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 import config
 from config import Settings
-from reset import cli, faults, language, logs, texts
+from reset import cli, faults, language, logo, logs, overrides, texts
 from reset.accounts import AccountBackend
 from reset.accounts.source import exclusions, open_accounts, upgrades_to
 from reset.bearer import Bearer
@@ -82,6 +82,9 @@ def create_app(
     Headers(app, framed=FRAMED, lent=LENT, ancestors=ancestors, public_url=public_url)
     app.jinja_env.filters["tel"] = _dialled
     app.context_processor(functools.partial(_page_values, app.extensions["reset"]))
+    if settings.templates:
+        with _refusing_to_start():
+            overrides.put_before_ours(app, settings.templates)
     return app
 
 
@@ -146,6 +149,7 @@ def _service(
     settlement = Settlement(database, accounts, rules)
     bearer = Bearer(database, accounts, policy, rules, settlement)
     delivery = Delivery(database, accounts, rules)
+    stylesheet, composer = _stylesheet(app, settings), _composer(settings)
     return Service(
         clock=clock,
         database=database,
@@ -165,9 +169,11 @@ def _service(
         link_lifetime=settings.link_lifetime,
         captcha_length=settings.captcha_length,
         make_worker=lambda: Worker(
-            flow, settlement, delivery, _composer(settings), _sender(app, settings), clock
+            flow, settlement, delivery, composer, _sender(app, settings), clock
         ),
-        page_urls=_page_urls(app, settings),
+        compose=composer,
+        stylesheet=stylesheet,
+        page_urls=_page_urls(app, settings, stylesheet),
     )
 
 
@@ -186,7 +192,12 @@ def _limits(
 
 
 def _composer(settings: Settings) -> Callable[[Letter], MimeMessage]:
-    return functools.partial(compose, zone=settings.timezone, reply_to=settings.brand.support_email)
+    return functools.partial(
+        compose,
+        zone=settings.timezone,
+        sender=settings.mail.default_sender,
+        reply_to=settings.brand.support_email,
+    )
 
 
 def _sender(app: Flask, settings: Settings) -> Sender:
@@ -218,23 +229,30 @@ def _rules(settings: Settings) -> Rules:
     )
 
 
-def _page_urls(app: Flask, settings: Settings) -> dict[str, str]:
+def _stylesheet(app: Flask, settings: Settings) -> str:
+    """Ours, the brand's and the operator's own in one: a page asks for few files."""
+    with _refusing_to_start():
+        own = overrides.style(settings.templates)
+    ours = _static_bytes(app, "css/reset.css").decode()
+    return f"{ours}\n{settings.brand.stylesheet}\n{own}"
+
+
+def _page_urls(app: Flask, settings: Settings, stylesheet: str) -> dict[str, Any]:
     """Addresses that every page needs, error pages for a forged Host header among them."""
+    picture = settings.brand.logo
     static = {
-        "stylesheet_url": "css/reset.css",
         "script_url": "js/reset.js",
         "worker_url": "js/work.js",
         "icon_url": "img/icon.svg",
     }
-    urls = {
+    urls: dict[str, Any] = {
         name: f"{settings.path}/static/{file}?v={_digest(_static_bytes(app, file))}"
         for name, file in static.items()
     }
     urls["home_url"] = f"{settings.path}/"
-    urls["logo_url"] = f"{settings.path}/marca/logo" if settings.brand.logo else ""
-    urls["brand_css_url"] = (
-        f"{settings.path}/marca.css?v={_digest(settings.brand.stylesheet.encode())}"
-    )
+    urls["stylesheet_url"] = f"{settings.path}/marca.css?v={_digest(stylesheet.encode())}"
+    urls["logo_url"] = picture and f"{settings.path}/marca/logo?v={_digest(picture.read_bytes())}"
+    urls["logo_width"], urls["logo_height"] = picture and logo.width(picture), logo.HEIGHT
     return urls
 
 
@@ -257,6 +275,7 @@ def _page_values(parts: Service) -> dict[str, Any]:
     return {
         "brand": parts.brand,
         "language": get_locale().language,
+        "own_language": language.configured()[0],
         "other_languages": language.others,
         "link_lifetime": texts.duration(parts.link_lifetime),
         **parts.page_urls,

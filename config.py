@@ -15,7 +15,7 @@ from dotenv.parser import parse_stream
 from reset import language
 from reset.accounts import source
 from reset.accounts.source import Source
-from reset.brand import Brand
+from reset.brand import LIGHT_PAGE, Brand
 from reset.captcha import ALPHABET, audio
 from reset.errors import ConfigurationError
 from reset.loopback import is_loopback
@@ -63,6 +63,7 @@ class Settings:
     languages: tuple[str, ...]
     timezone: ZoneInfo
     retention: timedelta
+    templates: Path | None
 
     @property
     def path(self) -> str:
@@ -144,6 +145,7 @@ def _settings(read: Values, root: Path) -> Settings:
         languages=read.choices("LANGUAGES", tuple(language.NAMES), "es,en"),
         timezone=read.timezone("TIMEZONE", "America/Bogota"),
         retention=timedelta(days=read.integer("RETENTION_DAYS", 90, least=2, most=3650)),
+        templates=read.folder("TEMPLATES_DIR"),
     )
     read.no_unknown_names()
     return settings
@@ -183,7 +185,7 @@ def _voice(read: Values) -> audio.Voice:
 
 
 def _brand(read: Values) -> Brand:
-    return Brand(
+    brand = Brand(
         name=read.text("BRAND_NAME", "Plataforma Web"),
         organisation=read.text("BRAND_ORGANISATION"),
         logo=read.picture("BRAND_LOGO"),
@@ -191,4 +193,10 @@ def _brand(read: Values) -> Brand:
         portal_url=read.web_address("PORTAL_URL"),
         support_email=read.address("SUPPORT_EMAIL"),
         support_phone=read.text("SUPPORT_PHONE"),
+        support_hours=read.text("SUPPORT_HOURS"),
+        notice=read.text("NOTICE"),
+        background=read.color("BRAND_BACKGROUND", LIGHT_PAGE),
     )
+    if brand.support_hours and not brand.support_phone:
+        read.fault("SUPPORT_HOURS", "is shown beside RESET_SUPPORT_PHONE, which is missing")
+    return brand

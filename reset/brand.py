@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 READABLE = 4.5  # Source: WCAG 2.2, SC 1.4.3.
-# The backgrounds of the stylesheet that come nearest to the text on them.
+# The backgrounds of the stylesheet that come nearest to the text on them, and its light texts.
 LIGHT_PAGE, DARK_PAGE = "#f5f2ec", "#262d2a"
+_TEXT, _QUIET = "#20302c", "#55635e"
 _WHITE, _BLACK = "#ffffff", "#000000"
 
 
@@ -22,6 +23,9 @@ class Brand:
     portal_url: str
     support_email: str
     support_phone: str
+    support_hours: str = ""
+    notice: str = ""
+    background: str = LIGHT_PAGE
 
     @property
     def on_color(self) -> str:
@@ -29,11 +33,33 @@ class Brand:
         return ink_on(self.color)
 
     @property
+    def dark_color(self) -> str:
+        """The brand's colour for dark pages."""
+        return readable(self.color, DARK_PAGE)
+
+    @property
+    def on_dark_color(self) -> str:
+        """Black or white, whichever can be read on it."""
+        return ink_on(self.dark_color)
+
+    @property
+    def quiet_outside(self) -> str:
+        """Small print on ``background``."""
+        return readable(_QUIET, self.background)
+
+    @property
     def stylesheet(self) -> str:
         """The colours as CSS custom properties, for light and for dark pages."""
-        light, dark = readable(self.color, LIGHT_PAGE), readable(self.color, DARK_PAGE)
+        light, dark = readable(self.color, LIGHT_PAGE), self.dark_color
+        page = self.background
+        text = _TEXT if contrast(_TEXT, page) >= READABLE else ink_on(page)
+        outside = (
+            f"--page:{page};--page-text:{text};"
+            f"--page-quiet:{self.quiet_outside};--page-brand:{readable(self.color, page)}"
+        )
         return (
             f":root{{{_properties(self.color, light)}}}\n"
+            f"@media (prefers-color-scheme:light){{:root{{{outside}}}}}\n"
             f"@media (prefers-color-scheme:dark){{:root{{{_properties(dark, dark)}}}}}\n"
         )
 

@@ -9,9 +9,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import click
+from flask import current_app
 from flask.cli import AppGroup
 
 from reset import audit
@@ -19,6 +22,8 @@ from reset.accounts.survey import dry_run, findings
 from reset.address import normalise
 from reset.audit import ResetRequest
 from reset.errors import AccountsUnavailable, InvalidAddress, StoreUnavailable, Unmeasurable
+from reset.language import configured
+from reset.mail.samples import letters
 from reset.measurement import measure
 from reset.service import service
 from reset.uniformity import KNOWN, UNKNOWN, Report, judge
@@ -104,6 +109,39 @@ def check_accounts(address: str | None, as_json: bool) -> None:
         click.echo(json.dumps([asdict(finding) for finding in shown], indent=2))
     if any(finding.level == "fault" for finding in shown):
         sys.exit(1)
+
+
+@commands.group()
+def mail() -> None:
+    """Look after the mails."""
+
+
+@mail.command("preview")
+@click.argument("folder", required=False, metavar="[DIR]")
+def preview_mails(folder: str | None) -> None:
+    """Write each mail, in each language, as .html, .txt and .eml files with sample facts.
+
+    DIR is made if need be (default: instance/mail-preview); files of an earlier preview are
+    replaced. Nothing is sent.
+    """
+    parts = service()
+    target = Path(folder or Path(current_app.instance_path) / "mail-preview")
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        for language in configured():
+            sample = letters(parts.public_url, parts.link_lifetime, language, now=datetime.now(UTC))
+            for name, letter in sample.items():
+                message = parts.compose(letter)
+                _write(target / f"{language}-{name}.html", str(message.html).encode())
+                _write(target / f"{language}-{name}.txt", str(message.body).encode())
+                _write(target / f"{language}-{name}.eml", message.as_bytes())
+    except OSError as error:
+        raise click.ClickException(f"{target} cannot be written ({error.strerror})") from error
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    click.echo(path)
 
 
 @commands.command("prove-uniform")

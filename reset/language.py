@@ -31,7 +31,7 @@ def register(app: Flask, languages: Sequence[str]) -> None:
 def current() -> str:
     """The language of the page at hand; of everything else the setting's first."""
     if not has_request_context():
-        return _languages()[0]
+        return configured()[0]
     if "language" not in g:
         g.language = _asked_for() or _browsers()
     return str(g.language)
@@ -39,7 +39,7 @@ def current() -> str:
 
 def use(language: str) -> None:
     """Speak *language*, in which a link was asked for, unless the address names another one."""
-    if language in _languages() and not _asked_for():
+    if language in configured() and not _asked_for():
         g.language = language
         refresh()
 
@@ -59,22 +59,23 @@ def others() -> list[dict[str, str]]:
     values = request.view_args or {}
     return [
         {"code": code, "name": NAMES[code], "url": url_for(endpoint, **values, lang=code)}
-        for code in _languages()
+        for code in configured()
         if code != current()
     ]
 
 
-def _languages() -> list[str]:
+def configured() -> list[str]:
+    """The codes of the setting, in its order."""
     return list(current_app.extensions["languages"])
 
 
 def _asked_for() -> str:
     asked = request.args.get("lang", "")
-    return asked if asked in _languages() else ""
+    return asked if asked in configured() else ""
 
 
 def _browsers() -> str:
     if "browsers_language" not in g:  # Every link of the page asks.
-        languages = _languages()
+        languages = configured()
         g.browsers_language = request.accept_languages.best_match(languages) or languages[0]
     return str(g.browsers_language)

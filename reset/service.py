@@ -18,6 +18,8 @@ from reset.db import Database
 from reset.delivery import Delivery
 from reset.flow import Flow
 from reset.limits import Limits
+from reset.mail import Letter
+from reset.mail.sender import MimeMessage
 from reset.policy import Profile
 from reset.settlement import Settlement
 from reset.worker import Worker
@@ -45,6 +47,8 @@ class Service:
     link_lifetime: timedelta
     captcha_length: int
     make_worker: Callable[[], Worker]
+    compose: Callable[[Letter], MimeMessage]
+    stylesheet: str
     page_urls: Mapping[str, Any]
 
 

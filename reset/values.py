@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 import limits
 import sqlalchemy as sa
 
-from reset import engine
+from reset import engine, logo
 from reset.address import normalise
 from reset.errors import ConfigurationError, InvalidAddress
 from reset.loopback import is_loopback
@@ -217,9 +217,24 @@ class Values:
         if not value:
             return None
         path = Path(value)
-        if path.suffix not in (".svg", ".png") or not path.is_file():
-            self.fault(name, "must be an existing .svg or .png file")
+        try:
+            if path.suffix not in (".svg", ".png") or not path.is_file():
+                self.fault(name, "must be an existing .svg or .png file")
+            elif path.stat().st_size > logo.LARGEST:
+                self.fault(
+                    name, f"must have {logo.LARGEST // 1000} kB at most, for slow telephones"
+                )
+            else:
+                logo.width(path)
+        except (OSError, ValueError) as error:
+            self.fault(name, f"cannot be shown: {error} (an .svg needs a viewBox)")
         return path
+
+    def folder(self, name: str) -> Path | None:
+        value = self.text(name)
+        if value and not Path(value).is_dir():
+            self.fault(name, "must be an existing folder")
+        return Path(value) if value else None
 
     def refuse_readable_by_others(self, path: Path) -> None:
         if stat.S_IMODE(path.stat().st_mode) & 0o007:

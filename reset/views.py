@@ -32,7 +32,8 @@ pages = Blueprint("reset", __name__)
 _WORDLESS = (
     "static",
     "reset.captcha_image",
-    "reset.brand_css",
+    "reset.captcha_sound",
+    "reset.stylesheet",
     "reset.brand_logo",
     "reset.embed_script",
 )
@@ -44,7 +45,7 @@ FRAMED = (
 )
 # Files that pages of any site may load: the portal its script, and a frame whose sandbox leaves it
 # no origin what it needs to show a way out.
-LENT = ("static", "reset.brand_css", "reset.brand_logo", "reset.embed_script")
+LENT = ("static", "reset.stylesheet", "reset.brand_logo", "reset.embed_script")
 _CHALLENGE_KEPT = timedelta(minutes=30)
 _SCRIPT_KEPT = timedelta(hours=1)
 
@@ -191,9 +192,9 @@ def deny() -> str:
 
 
 @pages.get("/marca.css")
-def brand_css() -> Response:
-    """The brand's colours as CSS custom properties."""
-    return _kept(Response(service().brand.stylesheet, mimetype="text/css"))
+def stylesheet() -> Response:
+    """How every page looks, in the brand's colours."""
+    return _kept(Response(service().stylesheet, mimetype="text/css"))
 
 
 @pages.get("/marca/logo")

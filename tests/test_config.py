@@ -126,6 +126,8 @@ def test_good_settings_have_no_fault(tmp_path: Path) -> None:
         ("FRAME_ANCESTORS", "*"),
         ("PASSWORD_PROFILE", "none"),
         ("BRAND_COLOR", "teal"),
+        ("BRAND_BACKGROUND", "beige"),
+        ("TEMPLATES_DIR", "/nowhere"),
         ("BRAND_LOGO", "/nowhere/logo.png"),
         ("PORTAL_URL", "javascript:alert(1)"),
         ("TIMEZONE", "Macondo"),
@@ -161,6 +163,35 @@ def test_mail_password_does_not_travel_in_clear(tmp_path: Path) -> None:
     assert faults(tmp_path, MAIL_USERNAME="u", MAIL_SERVER="mail.example")
     assert not faults(tmp_path, MAIL_USERNAME="u", MAIL_SERVER="mail.example", MAIL_USE_TLS="1")
     assert faults(tmp_path, MAIL_USE_TLS="1", MAIL_USE_SSL="1")
+
+
+def test_hours_without_a_telephone_are_told(tmp_path: Path) -> None:
+    """They stand beside its number, and would be shown nowhere."""
+    (found,) = faults(tmp_path, SUPPORT_PHONE="", SUPPORT_HOURS="lunes a viernes")
+    assert found.startswith("RESET_SUPPORT_HOURS:")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("logo.png", b"GIF89a"),
+        ("logo.png", b"\x89PNG\r\n\x1a\n"),
+        ("logo.svg", b"<html/>"),
+        ("logo.svg", b"<svg"),
+        ("logo.svg", b"<svg xmlns='http://www.w3.org/2000/svg'/>"),
+        ("logo.svg", b"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 9 0'/>"),
+        (
+            "logo.svg",
+            b"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 9 9'/>" + b" " * 30_000,
+        ),
+        ("logo.jpg", b""),
+    ],
+)
+def test_logo_that_cannot_be_shown_is_told(tmp_path: Path, name: str, content: bytes) -> None:
+    """Another format, broken, without a shape, or too large for a small page."""
+    (tmp_path / name).write_bytes(content)
+    (found,) = faults(tmp_path, BRAND_LOGO=str(tmp_path / name))
+    assert found.startswith("RESET_BRAND_LOGO:")
 
 
 def test_secret_may_come_from_a_file(tmp_path: Path) -> None:

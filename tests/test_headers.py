@@ -35,7 +35,7 @@ FRAMED = {
     "reset.submit_request",
     "reset.request_sent",
 }
-LENT = {"static", "reset.brand_css", "reset.brand_logo", "reset.embed_script"}
+LENT = {"static", "reset.stylesheet", "reset.brand_logo", "reset.embed_script"}
 CAPTCHA = {"reset.captcha_image": "png", "reset.captcha_sound": "wav"}
 KEPT = LENT | set(CAPTCHA)
 METHODS = ("GET", "HEAD", "POST", "OPTIONS", "PUT", "PATCH", "DELETE", "TRACE")
@@ -85,7 +85,7 @@ def mounted(
 ) -> Flask:
     """The service with a logo, in clear at the root and over TLS under a path."""
     logo = tmp_path / "logo.svg"
-    logo.write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
+    logo.write_text("<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 9 9'/>")
     return make_app(brand=replace(settings.brand, logo=logo), public_url=request.param)
 
 

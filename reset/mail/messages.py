@@ -21,13 +21,13 @@ _HEADERS = {
 _LIKE_A_LINK = re.compile(r"[/@:]|\w\.\w\w")
 
 
-def compose(letter: Letter, *, zone: ZoneInfo, reply_to: str = "") -> MimeMessage:
+def compose(letter: Letter, *, zone: ZoneInfo, sender: str, reply_to: str = "") -> MimeMessage:
     """The message of *letter*, times in *zone*; needs an application context."""
     with force_locale(letter.language):
-        return _composed(letter, zone, reply_to)
+        return _composed(letter, zone, sender, reply_to)
 
 
-def _composed(letter: Letter, zone: ZoneInfo, reply_to: str) -> MimeMessage:
+def _composed(letter: Letter, zone: ZoneInfo, sender: str, reply_to: str) -> MimeMessage:
     facts = {name: _worded(fact, zone) for name, fact in letter.facts.items()}
     # Whoever may choose a name in the portal could have us mail a link of theirs to anybody.
     facts["name"] = "" if _LIKE_A_LINK.search(letter.name) else letter.name
@@ -37,6 +37,7 @@ def _composed(letter: Letter, zone: ZoneInfo, reply_to: str) -> MimeMessage:
         recipients=[letter.to],
         body=render_template(f"{folder}/body.txt", **facts),
         html=render_template(f"{folder}/body.html", **facts),
+        sender=sender,
         reply_to=reply_to or None,
         extra_headers=_HEADERS,
     )

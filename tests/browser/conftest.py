@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import takewhile
@@ -18,7 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from flask import Flask
 from playwright.sync_api import Browser, BrowserContext, Frame, Page, expect
+from werkzeug.serving import WSGIRequestHandler, make_server
 
 from reset.captcha import answer
 
@@ -149,6 +151,27 @@ def new_context(browser: Browser) -> Iterator[Opener]:
     for context in contexts:
         context.close()
     assert complaints == []
+
+
+class _Silent(WSGIRequestHandler):
+    def log(self, *_: object) -> None:
+        """Nothing: what the browser got is what counts."""
+
+
+@pytest.fixture
+def hosted() -> Iterator[Callable[[Flask], str]]:
+    """Serves an app of this process on a free port; its address."""
+    with ExitStack() as stack:
+
+        def host(app: Flask) -> str:
+            server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=_Silent)
+            thread = threading.Thread(target=server.serve_forever)
+            thread.start()
+            stack.callback(thread.join)
+            stack.callback(server.shutdown)
+            return f"http://localhost:{server.port}"
+
+        yield host
 
 
 @contextmanager

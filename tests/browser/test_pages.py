@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, Literal
 
-import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, Request, expect
+from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import CLAUDIA, Demo, Opener, mail_of
+from tests.browser.conftest import Demo, Opener
 
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 
@@ -129,35 +128,3 @@ def test_pages_ask_nobody_else(demo: Demo, new_context: Opener, links: dict[str,
     page.on("request", lambda request: asked.append(request.url))
     assert len(list(pages(page, demo, links))) == len(STATES)
     assert {url for url in asked if not url.startswith(demo.service)} == set()
-
-
-def test_form_is_small(demo: Demo, new_context: Opener) -> None:
-    """At most 60 kB and five requests beside the picture."""
-    page = new_context().new_page()
-    sizes: dict[str, int] = {}
-    page.on("response", lambda response: sizes.update({response.url: len(response.body())}))
-    page.goto(demo.service)
-    page.wait_for_load_state("networkidle")
-    without_picture = {url: size for url, size in sizes.items() if "/captcha/" not in url}
-    assert sum(without_picture.values()) <= 60_000
-    assert len(without_picture) <= 5
-
-
-def _noting_in(urls: list[str]) -> Callable[[Request], None]:
-    return lambda request: urls.append(request.url)
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_mails_are_whole_at_every_width(
-    demo: Demo, new_context: Opener, links: dict[str, str], scheme: str
-) -> None:
-    """The mail asks nobody for anything and is not cut off on a small phone."""
-    for width in (320, 640):
-        context = new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
-        with mail_of(context, demo, CLAUDIA, "Restablecimiento") as mail:
-            source = mail.locator("iframe").get_attribute("src")
-            page, asked = context.new_page(), list[str]()
-            page.on("request", _noting_in(asked))
-            page.goto(demo.mailbox + str(source))
-            assert page.evaluate("document.documentElement.scrollWidth") == width
-            assert asked == [demo.mailbox + str(source)]

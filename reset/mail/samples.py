@@ -1,0 +1,43 @@
+"""Letters to nobody about nothing: each mail as it could look, for the operator's eyes."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from reset.mail import Letter
+
+_TO = "muestra@example.com"
+_LOGIN, _NAME = "ana.muestra", "Ana María Muestra"
+_NUMBER = "0000-0000-0000"
+# As long as a real one, and plainly none.
+_TOKEN = "muestra-" * 7 + "0"
+
+
+def letters(
+    public_url: str, lifetime: timedelta, language: str, *, now: datetime
+) -> dict[str, Letter]:
+    """Every mail that the service sends, by a name for a file."""
+
+    def link_to(*logins: str, name: str = "") -> Letter:
+        facts = {
+            "links": [{"login": login, "url": f"{public_url}/nueva/{_TOKEN}"} for login in logins],
+            "valid_until": now + lifetime,
+            "number": _NUMBER,
+            "deny_url": f"{public_url}/no-fui-yo/{_TOKEN}",
+        }
+        return Letter("reset_link", _TO, name, language, "<muestra@example.com>", facts)
+
+    changed = {
+        "login": _LOGIN,
+        "origin": "Chrome en Android, red 203.0.x.x",
+        "when": now,
+        "number": _NUMBER,
+    }
+    return {
+        "reset_link": link_to(_LOGIN, name=_NAME),
+        "reset_link-several": link_to(_LOGIN, "beto.muestra"),
+        "reset_link-nameless": link_to(_LOGIN),
+        "password_changed": Letter(
+            "password_changed", _TO, _NAME, language, "<muestra@example.com>", changed
+        ),
+    }
