@@ -102,7 +102,7 @@ def test_everything_lives_under_the_public_path(
     page = visitor.client.get("/restablecer/").text
     sent = visitor.client.get("/restablecer/.well-known/change-password")
     assert 'action="/restablecer/"' in page
-    assert 'href="/restablecer/static/css/reset.css' in page
+    assert 'href="/restablecer/marca.css?v=' in page
     assert 'src="/restablecer/captcha/' in page
     assert sent.location == "/restablecer/"
     assert visitor.client.get("/").status_code == 404
