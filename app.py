@@ -40,7 +40,7 @@ from reset.policy import PROFILES, Policy
 from reset.rules import Rules
 from reset.service import Service
 from reset.settlement import Settlement
-from reset.views import FRAMED, pages
+from reset.views import FRAMED, LENT, pages
 from reset.worker import Worker
 
 LARGEST_FORM = 64 * 1024
@@ -79,7 +79,7 @@ def create_app(
     app.cli.add_command(cli.commands)
     faults.register(app)
     ancestors, public_url = settings.frame_ancestors, settings.public_url
-    Headers(app, framed=FRAMED, ancestors=ancestors, public_url=public_url)
+    Headers(app, framed=FRAMED, lent=LENT, ancestors=ancestors, public_url=public_url)
     app.jinja_env.filters["tel"] = _dialled
     app.context_processor(functools.partial(_page_values, app.extensions["reset"]))
     if settings.templates:
@@ -271,6 +271,7 @@ def _dialled(phone: str) -> str:
 def _page_values(parts: Service) -> dict[str, Any]:
     """What every template may show."""
     query = urlencode(language.carried())
+    query = query and f"?{query}"
     return {
         "brand": parts.brand,
         "language": get_locale().language,
@@ -278,5 +279,6 @@ def _page_values(parts: Service) -> dict[str, Any]:
         "other_languages": language.others,
         "link_lifetime": texts.duration(parts.link_lifetime),
         **parts.page_urls,
-        "home_url": parts.page_urls["home_url"] + (query and f"?{query}"),
+        "home_url": parts.page_urls["home_url"] + query,
+        "own_url": f"{parts.public_url}/{query}",
     }

@@ -82,6 +82,12 @@ def reset() -> str:
     return render_template("portal/reset.html", service_url=current_app.config["SERVICE_URL"])
 
 
+@pages.get("/restablecer-ajustado")
+def fitted() -> str:
+    """The frame as embed.js makes it, as high as what it shows."""
+    return render_template("portal/fitted.html", service_url=current_app.config["SERVICE_URL"])
+
+
 def login_page(typed: str = "", error: str = "") -> str:
     # Always with status 200: Chromium reports a page with 401 as an error on its console.
     service_url = current_app.config["SERVICE_URL"]
@@ -111,10 +117,12 @@ def missing(error: Exception) -> tuple[str, int]:
 
 
 def add_headers(response: Response) -> Response:
-    # A portal with a policy of its own has to name the service in `frame-src`.
+    # A portal with a policy of its own has to name the service in `frame-src`, and, for embed.js,
+    # in `script-src`.
+    service = current_app.config["SERVICE_URL"]
     response.headers["Content-Security-Policy"] = (
         "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none';"
-        f" frame-ancestors 'none'; frame-src {current_app.config['SERVICE_URL']}/"
+        f" frame-ancestors 'none'; frame-src {service}/; script-src {service}/embed.js"
     )
     response.headers["X-Content-Type-Options"] = "nosniff"
     return response

@@ -47,12 +47,20 @@ class Headers:
 
     Args:
         framed: endpoints that *ancestors* (origins) may frame; all other pages nobody may.
+        lent: endpoints of files that pages of any site may load.
     """
 
     def __init__(
-        self, app: Flask, *, framed: Sequence[str], ancestors: Sequence[str], public_url: str
+        self,
+        app: Flask,
+        *,
+        framed: Sequence[str],
+        lent: Sequence[str],
+        ancestors: Sequence[str],
+        public_url: str,
     ) -> None:
         self._framed = frozenset(framed)
+        self._lent = frozenset(lent)
         self._ancestors = " ".join(["'self'", *ancestors]) if ancestors else "'none'"
         # In a sandboxed frame without an origin WebKit takes 'self' for nobody.
         self._own = f"'self' {_origin(public_url)}"
@@ -66,6 +74,8 @@ class Headers:
         headers["Content-Security-Policy"] = _POLICY.format(own=self._own, ancestors=ancestors)
         for name, value in _EVERYWHERE.items():
             headers[name] = value
+        if request.endpoint in self._lent:
+            headers["Cross-Origin-Resource-Policy"] = "cross-origin"
         if not framed:
             headers["X-Frame-Options"] = "DENY"
             headers["Cross-Origin-Opener-Policy"] = "same-origin"

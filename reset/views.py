@@ -6,7 +6,16 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
-from flask import Blueprint, Response, abort, redirect, render_template, request, url_for
+from flask import (
+    Blueprint,
+    Response,
+    abort,
+    current_app,
+    redirect,
+    render_template,
+    request,
+    url_for,
+)
 from werkzeug.wrappers import Response as AnyResponse
 
 from reset import audit, language, texts
@@ -20,14 +29,25 @@ from reset.service import service
 
 pages = Blueprint("reset", __name__)
 # Files that are the same in every language.
-_WORDLESS = ("static", "reset.captcha_image", "reset.stylesheet", "reset.brand_logo")
+_WORDLESS = (
+    "static",
+    "reset.captcha_image",
+    "reset.captcha_sound",
+    "reset.stylesheet",
+    "reset.brand_logo",
+    "reset.embed_script",
+)
 # What a portal may show in a frame; the pages with a token never.
 FRAMED = (
     "reset.request_reset",
     "reset.submit_request",
     "reset.request_sent",
 )
+# Files that pages of any site may load: the portal its script, and a frame whose sandbox leaves it
+# no origin what it needs to show a way out.
+LENT = ("static", "reset.stylesheet", "reset.brand_logo", "reset.embed_script")
 _CHALLENGE_KEPT = timedelta(minutes=30)
+_SCRIPT_KEPT = timedelta(hours=1)
 
 
 @pages.app_url_defaults
@@ -185,6 +205,14 @@ def brand_logo() -> Response:
         abort(404)
     kind = "image/svg+xml" if logo.suffix == ".svg" else "image/png"
     return _kept(Response(logo.read_bytes(), mimetype=kind))
+
+
+@pages.get("/embed.js")
+def embed_script() -> Response:
+    """What a portal's page may load to get the frame; its address never changes."""
+    response = current_app.send_static_file("js/embed.js")
+    response.cache_control.max_age = int(_SCRIPT_KEPT.total_seconds())
+    return response
 
 
 @pages.get("/.well-known/change-password")

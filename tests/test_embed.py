@@ -108,6 +108,20 @@ def test_everything_lives_under_the_public_path(
     assert visitor.client.get("/").status_code == 404
 
 
+def test_script_for_portals_is_small_and_soon_renewed(visitor: Visitor) -> None:
+    """Under 2 kB, at an address that never changes, so that it is asked for again each hour."""
+    answer = visitor.client.get("/embed.js", buffered=True)
+    assert len(answer.data) < 2000
+    assert answer.mimetype == "text/javascript"
+    assert answer.headers["Cache-Control"] == "public, max-age=3600"
+
+
+def test_well_known_address_of_the_host_is_the_web_servers(make_app: Callable[..., Flask]) -> None:
+    """Mounted under a path the service leaves what is above it alone."""
+    app = make_app(public_url="http://localhost:5000/restablecer")
+    assert app.test_client().get("/.well-known/change-password").status_code == 404
+
+
 @pytest.mark.parametrize("path", ["/restablecer", "/restablecer//nueva/x", "/restablecer/lista/"])
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_router_sends_nobody_on(make_app: Callable[..., Flask], path: str, method: str) -> None:

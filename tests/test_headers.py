@@ -35,8 +35,9 @@ FRAMED = {
     "reset.submit_request",
     "reset.request_sent",
 }
+LENT = {"static", "reset.stylesheet", "reset.brand_logo", "reset.embed_script"}
 CAPTCHA = {"reset.captcha_image": "png", "reset.captcha_sound": "wav"}
-KEPT = {"static", "reset.stylesheet", "reset.brand_logo", *CAPTCHA}
+KEPT = LENT | set(CAPTCHA)
 METHODS = ("GET", "HEAD", "POST", "OPTIONS", "PUT", "PATCH", "DELETE", "TRACE")
 ERRORS = {
     BadRequest(): 400,
@@ -60,7 +61,6 @@ SECURITY = {
     "Referrer-Policy": "strict-origin",
     "X-Robots-Tag": "noindex",
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
-    "Cross-Origin-Resource-Policy": "same-origin",
 }
 POLICY = {
     "default-src": "'none'",
@@ -193,6 +193,8 @@ def _check(app: Flask, answer: TestResponse, endpoint: str, *, kept: bool) -> No
     assert headers.get("X-Frame-Options") == (None if framed else "DENY"), what
     opener = headers.get("Cross-Origin-Opener-Policy")
     assert opener == (None if framed else "same-origin"), what
+    lent = "cross-origin" if endpoint in LENT else "same-origin"
+    assert headers.get("Cross-Origin-Resource-Policy") == lent, what
     https = app.extensions["reset"].public_url.startswith("https:")
     pinned = headers.get("Strict-Transport-Security")
     assert pinned == ("max-age=31536000" if https else None), what

@@ -160,7 +160,8 @@ def test_script_has_no_words_of_its_own(path: Path) -> None:
     strings = re.findall(r"'([^'\n]*)'|\"([^\"\n]*)\"|`([^`]*)`", code)
     capital = re.compile("^[A-Z][a-z]")
     wordy = {s for s in map("".join, strings) if WORDY.search(s) or capital.search(s)}
-    assert wordy == {"use strict"}
+    # The name of the frame in a portal whose page has no words of its own for it.
+    assert wordy - {"Restablecer contraseña"} == {"use strict"}
 
 
 def _fail(error: Exception) -> Callable[..., NoReturn]:

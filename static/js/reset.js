@@ -204,4 +204,43 @@
       field.after(button);
     }
   }
+
+  // A sandboxed frame may be unable to send the form: without an origin of its own it would be refused,
+  // without leave for forms nothing would happen at all. Then a window of its own is offered.
+  const apart = $('#apart');
+  if (apart) {
+    const form = $('form.request');
+    if (window.origin === 'null') {
+      form.remove();
+      apart.hidden = false;
+    } else {
+      const offer = () => { apart.hidden = false; $('a', apart).focus(); };
+      let answered;
+      for (const event of ['submit', 'invalid']) form.addEventListener(event, () => { answered = true; }, true);
+      $('.main', form).addEventListener('click', (event) => {
+        answered = false;
+        setTimeout(() => { if (!answered && !event.defaultPrevented) offer(); });
+      });
+      // Safari submits, and then nothing happens.
+      if (window.parent !== window) form.addEventListener('submit', () => setTimeout(offer, 20000));
+    }
+  }
+
+  // After an answer with errors, reload and back would send the form again: this entry of the history is
+  // an ordinary page from now on, and keeps the address typed, which no URL should hold.
+  const email = $('#email');
+  if (email && window.origin !== 'null') {
+    if (!email.value) email.value = history.state || '';
+    history.replaceState(email.value, '', location.href);
+  }
+
+  // A portal that frames the page learns its height and that the request arrived, never more.
+  if (window.parent !== window && window.ResizeObserver) {
+    const root = document.documentElement;
+    const tell = (message) => window.parent.postMessage(message, '*');
+    const measure = () => tell({ type: 'restablecer:altura', h: Math.ceil(root.getBoundingClientRect().height) });
+    measure(); // an observer sleeps while the frame is out of view
+    new ResizeObserver(measure).observe(root);
+    if ($('[data-finished]')) tell({ type: 'restablecer:finalizado' });
+  }
 })();

@@ -262,14 +262,3 @@ def test_portal_frames_the_form_and_not_the_password(demo: Demo, new_context: Op
     with page.expect_console_message(lambda message: "frame-ancestors" in message.text):
         frame = add_frame(page, f"{demo.service}/nueva/x")
     assert frame.url.startswith("chrome-error:")
-
-
-def test_sandboxed_frame_shows_a_way_out(demo: Demo, new_context: Opener) -> None:
-    """A frame without an origin cannot be told from a hostile page: it offers a window."""
-    page = new_context(quiet=False).new_page()
-    page.goto(f"{demo.portal}/restablecer")
-    frame = add_frame(page, f"{demo.service}/", sandbox="allow-forms allow-scripts")
-    frame.get_by_label("Email").fill("ana@example.com")
-    frame.get_by_label("Captcha").fill(demo.letters(frame))
-    frame.get_by_role("button", name="Enviar Solicitud").click()
-    expect(frame.get_by_role("link", name="Abrir en una ventana nueva")).to_be_visible()
