@@ -43,7 +43,7 @@
       say(form.dataset.fresh);
     };
     refresh.type = 'button'; // Enter goes on pressing Enviar Solicitud
-    $('.tools').prepend(refresh); // the Tab key meets it where the eye does
+    $('.tools').before(refresh); // the Tab key meets it where the eye does, and nothing moves
     refresh.addEventListener('click', async () => {
       if (refresh.type === 'submit' || refresh.ariaBusy === 'true') return;
       refresh.ariaBusy = 'true';
