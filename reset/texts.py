@@ -17,7 +17,9 @@ TEXTS = {
     "address_missing": _("Escriba su correo electrónico registrado."),
     "address_invalid": _("Revise el correo: debe tener la forma nombre@ejemplo.com."),
     "captcha_missing": _("Escriba las letras que ve en la imagen."),
-    "captcha_refused": _("Las letras no coinciden o ya vencieron. Escriba las de la imagen nueva."),
+    "captcha_refused": _(
+        "Las letras no coinciden o pasó demasiado tiempo. Escriba las de la imagen nueva."
+    ),
     "proof_refused": _(
         "La comprobación venció o ya se usó. Hágala de nuevo o escriba las letras de la imagen"
         " nueva."
@@ -43,8 +45,7 @@ TEXTS = {
         'La plataforma no reconoce bien las comillas (") ni los signos &, < y >. Use otros.'
     ),
     "bad_character": _(
-        "Tiene un carácter que la plataforma no puede guardar, como un salto de línea o un "
-        "tabulador. Escríbala de nuevo."
+        "Tiene un signo que la plataforma no puede guardar. Escríbala de nuevo, sin copiar y pegar."
     ),
     "personal": _(
         "Contiene un dato suyo, como su nombre, teléfono, documento, fecha de nacimiento o "

@@ -378,7 +378,7 @@ def test_spent_letters_are_told_kindly(site: Site, new_context: Opener) -> None:
     page.locator("input[name=challenge]").evaluate("(e, old) => { e.value = old }", spent)
     fill_in(page)
     expect(page.get_by_role("alert").first).to_contain_text(
-        "Las letras no coinciden o ya vencieron"
+        "Las letras no coinciden o pasó demasiado tiempo"
     )
     expect(page.get_by_label("Email")).to_have_value("ana@example.com")
     fill_in(page)
