@@ -163,12 +163,12 @@ def _band_edge(angle: float, rng: random.Random) -> list[tuple[float, float]]:
 
 
 def _patches(rng: random.Random) -> Image.Image:
-    """White where letters are soft and bands hard: about as wide as a letter, with soft borders."""
+    """White where letters are soft and bands hard: wider than a letter, with soft borders."""
     patches = Image.new("L", (WIDTH // PATCH_SCALE, HEIGHT // PATCH_SCALE))
     pen = ImageDraw.Draw(patches)
     left, is_white = rng.uniform(-5, 0), rng.random() < 0.5
     while left < patches.width + 8:
-        right, lean = left + rng.uniform(3.3, 6.2), rng.uniform(-3, 3)
+        right, lean = left + rng.uniform(5.0, 8.5), rng.uniform(-3, 3)
         foot = patches.height
         if is_white:
             pen.polygon([(left, 0), (right, 0), (right + lean, foot), (left + lean, foot)], 255)
