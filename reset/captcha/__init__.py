@@ -30,6 +30,7 @@ _CAPITALS = frozenset("ADFHJLNQRT")
 _SMALL = frozenset("aeghrt")
 LONGEST = 200  # The page lets forty be typed.
 _PURPOSE = "captcha"
+_RANDOM_BYTES = 15  # With the two before them 34 hex digits: the column of `captcha_spent`.
 _IGNORED = re.compile("[\\s.\\-\u00ad\u200b-\u200f\u2010-\u2015\u2060\ufeff]")
 
 
@@ -61,7 +62,7 @@ class Captcha:
 
     def issue(self, *, now: datetime) -> str:
         """A new challenge, good for one guess."""
-        payload = bytes([self._length, self._work_bits]) + secrets.token_bytes(16)
+        payload = bytes([self._length, self._work_bits]) + secrets.token_bytes(_RANDOM_BYTES)
         return Tokens(self._keys, _PURPOSE).make(payload, now=now)
 
     def is_fresh(self, challenge: str, *, now: datetime) -> bool:
