@@ -5,7 +5,7 @@ Whatever would only fail, or silently do nothing, once a page is opened is refus
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import cast
 
@@ -45,7 +45,9 @@ def put_before_ours(app: Flask, folder: Path) -> None:
         elif name != STYLE:
             faults.extend(_faults(app.jinja_env, folder, name))
     if faults:
-        raise ConfigurationError([f"RESET_TEMPLATES_DIR: {fault}." for fault in faults])
+        # What is wrong with one file may be met from others, too.
+        told = dict.fromkeys(faults)
+        raise ConfigurationError([f"RESET_TEMPLATES_DIR: {fault}." for fault in told])
 
 
 def style(folder: Path | None) -> str:
@@ -65,37 +67,58 @@ def style(folder: Path | None) -> str:
 
 def _files(folder: Path) -> list[str]:
     paths = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
-    return sorted(path.as_posix() for path in paths if not path.name.startswith("."))
+    # Such as `.git`, whose own files have no dot.
+    return sorted(str(path) for path in paths if not any(p.startswith(".") for p in path.parts))
 
 
 def _faults(env: Environment, folder: Path, name: str) -> Iterator[str]:
     try:
         tree = env.parse((folder / name).read_text("utf-8"), name)
         env.compile(tree, name)
-        used = {other for other in meta.find_referenced_templates(tree) if other}
+        used = _used(tree)
         if unknown := sorted(used - set(env.list_templates())):
             yield f"{name} names {unknown[0]}, which there is not"
             return
+        if name in _reached(env, used, _used):
+            yield f"{name} contains itself; ours is {ORIGINAL}/{name}"
+            return
         blocks = {node.name for node in tree.body if isinstance(node, nodes.Block)}
         for parent in _parents(tree):
-            for block in sorted(blocks - _blocks(env, parent, (name,))):
+            for block in sorted(blocks - _blocks(env, parent)):
                 yield f"{name} fills the block {block}, which {parent} does not have"
     except TemplateSyntaxError as error:
-        yield f"{name}, line {error.lineno}: {(error.message or '').rstrip('.')}"
+        yield f"{error.name}, line {error.lineno}: {(error.message or '').rstrip('.')}"
     except (OSError, UnicodeError) as error:
         yield f"{name} cannot be read ({type(error).__name__})"
 
 
-def _blocks(env: Environment, name: str, heirs: tuple[str, ...]) -> set[str]:
+def _reached(
+    env: Environment, names: set[str], step: Callable[[nodes.Template], set[str]]
+) -> set[str]:
+    """*names*, and all templates that *step* leads to from there."""
+    known = set(env.list_templates())
+    reached: set[str] = set()
+    while waiting := (names & known) - reached:
+        reached |= waiting
+        names = {other for name in waiting for other in step(_tree(env, name))}
+    return reached
+
+
+def _blocks(env: Environment, name: str) -> set[str]:
     """All blocks that a template and those that it extends offer."""
-    if name in heirs:
-        raise TemplateSyntaxError(f"extends itself; ours is {ORIGINAL}/{heirs[0]}", 1)
-    loader = cast(BaseLoader, env.loader)
-    tree = env.parse(loader.get_source(env, name)[0], name)
-    blocks = {block.name for block in tree.find_all(nodes.Block)}
-    return blocks.union(*(_blocks(env, parent, (*heirs, name)) for parent in _parents(tree)))
+    trees = (_tree(env, one) for one in _reached(env, {name}, _parents))
+    return {block.name for tree in trees for block in tree.find_all(nodes.Block)}
 
 
-def _parents(tree: nodes.Template) -> list[str]:
+def _tree(env: Environment, name: str) -> nodes.Template:
+    return env.parse(cast(BaseLoader, env.loader).get_source(env, name)[0], name)
+
+
+def _used(tree: nodes.Template) -> set[str]:
+    """What a template extends, includes or imports."""
+    return {name for name in meta.find_referenced_templates(tree) if name}
+
+
+def _parents(tree: nodes.Template) -> set[str]:
     named = (node.template for node in tree.find_all(nodes.Extends))
-    return [node.value for node in named if isinstance(node, nodes.Const)]
+    return {node.value for node in named if isinstance(node, nodes.Const)}

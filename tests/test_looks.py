@@ -153,7 +153,12 @@ def test_own_rules_end_the_stylesheet(make_app: MakeApp, folder: Path) -> None:
         ("base.html~", "", "has the name of none of our templates"),
         ("base.html", "\n{% block footer %}", "base.html, line 2: Unexpected end of template"),
         ("base.html", "{{ x|no_such_filter }}", "line 1: No filter named 'no_such_filter'"),
-        ("base.html", '{% extends "base.html" %}', "extends itself; ours is original/base.html"),
+        ("base.html", '{% extends "base.html" %}', "contains itself; ours is original/base.html"),
+        (
+            "_help_desk.html",
+            '{% include "_help_desk.html" %}',
+            "contains itself; ours is original/_help_desk.html",
+        ),
         ("base.html", '{% include "x.html" %}', "names x.html, which there is not"),
         (
             "base.html",
@@ -177,6 +182,29 @@ def test_template_that_would_fail_later_is_told_at_the_start(
     (_, line) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"RESET_TEMPLATES_DIR: {name}")
     assert said in line
+
+
+def test_templates_that_contain_each_other_are_told(
+    make_app: MakeApp, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also those that only lead there; what is wrong with a file is told once."""
+    write(folder, "_help_desk.html", '{% include "base.html" %}')
+    write(folder, "base.html", '{% include "_help_desk.html" %}')
+    write(folder, "reset/done.html", '{% extends "base.html" %}')
+    write(folder, "errors/404.html", "{% if")
+    write(folder, "errors/403.html", '{% extends "errors/404.html" %}')
+    with pytest.raises(SystemExit):
+        make_app(templates=folder)
+    _, *lines = capsys.readouterr().err.splitlines()
+    told = [line.split()[1].rstrip(",") for line in lines]
+    assert told == ["_help_desk.html", "base.html", "errors/404.html"]
+
+
+def test_hidden_files_are_left_alone(make_app: MakeApp, folder: Path) -> None:
+    """The folder may be a working copy."""
+    for name in (".gitignore", ".git/config"):
+        write(folder, name, "x")
+    assert make_app(templates=folder).test_client().get("/").status_code == 200
 
 
 def test_template_in_another_encoding_is_told(
