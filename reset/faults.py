@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from flask import Flask, render_template, request
+from flask_babel import gettext
 from werkzeug.exceptions import HTTPException, RequestedRangeNotSatisfiable
 
 from reset import texts
@@ -90,4 +91,10 @@ def _unexpected(error: Exception) -> Answer:
 
 
 def _page(status: int, headers: dict[str, str] | None = None, **values: Any) -> Answer:
-    return render_template(f"errors/{status}.html", **values), status, headers or {}
+    try:
+        return render_template(f"errors/{status}.html", **values), status, headers or {}
+    except Exception as error:
+        # A template of the operator's. Raised again, Flask would log the path, as above.
+        log.error("error page failed", exc_info=error, extra={"status": status})
+        plain = {"Content-Type": "text/plain; charset=utf-8"}
+        return gettext("Algo falló de nuestro lado"), status, plain | (headers or {})

@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
+from flask import Flask
 
 from reset.errors import MailRefused
 from reset.logs import JsonLines, mask_links
@@ -110,3 +112,18 @@ def test_unexpected_error_is_a_calm_page(
     assert answer.status_code == 500
     assert "Traceback" not in answer.text
     assert "(605) 371 4545" in answer.text
+
+
+@pytest.mark.parametrize("page", ["nueva", "no"])
+def test_template_that_fails_everywhere_tells_no_token(
+    make_app: Callable[..., Flask], tmp_path: Path, lines: io.StringIO, page: str
+) -> None:
+    """An operator's own may break the error pages, too: a sentence is left, with all headers."""
+    (tmp_path / "plantillas").mkdir()
+    (tmp_path / "plantillas" / "base.html").write_text("{{ brand.nombre.x }}")
+    app = make_app(templates=tmp_path / "plantillas")
+    answer = app.test_client().get(f"/{page}/t0ken")
+    assert answer.text == "Algo falló de nuestro lado"
+    assert answer.headers["X-Frame-Options"] == "DENY"
+    assert "error page failed" in lines.getvalue()
+    assert "t0ken" not in lines.getvalue()
