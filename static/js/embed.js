@@ -1,7 +1,9 @@
 // Shows the password reset service in every <div data-restablecer> of a portal's page; see docs/embedding.md.
 (() => {
   'use strict';
-  const home = new URL('./', document.currentScript.src);
+  const { tagName, src } = document.currentScript;
+  if (tagName !== 'SCRIPT') return;
+  const home = new URL('./', src);
 
   const show = (place) => {
     const url = new URL(home);

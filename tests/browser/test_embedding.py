@@ -185,6 +185,16 @@ def test_frame_listens_to_its_own_page_only(site: Site, new_context: Opener) -> 
     assert page.evaluate(heights) == [high, low]
 
 
+def test_picture_cannot_pass_for_the_script(site: Site, new_context: Opener) -> None:
+    """Markup that somebody left on the portal does not choose whose page is framed there."""
+    page = new_context().new_page()
+    script = f'<script src="{site.service}/embed.js" defer></script>'
+    picture = f'<img name="currentScript" src="{site.service}/static/img/icon.svg">'
+    site.html = f"{script}<body>{PLACE}{picture}"
+    page.goto(f"http://{HANNA}:{site.port}/")
+    assert page.locator("iframe").count() == 0
+
+
 def test_answer_is_in_view(site: Site, new_context: Opener) -> None:
     """After a long form on a phone one sees where the answer begins, not what is below it."""
     page = new_context(viewport={"width": 360, "height": 480}).new_page()
