@@ -39,11 +39,7 @@ _WORDLESS = (
     "reset.embed_script",
 )
 # What a portal may show in a frame; the pages with a token never.
-FRAMED = (
-    "reset.request_reset",
-    "reset.submit_request",
-    "reset.request_sent",
-)
+FRAMED = ("reset.request_reset", "reset.submit_request", "reset.request_sent")
 # Files that pages of any site may load: the portal its script, and a frame whose sandbox leaves it
 # no origin what it needs to show a way out.
 LENT = ("static", "reset.stylesheet", "reset.brand_logo", "reset.embed_script")
