@@ -83,8 +83,8 @@ class Engine(ABC):
         )
 
     def press(self, words: str) -> None:
-        """Click on the button or link that says *words*."""
-        control = f"//*[self::a or self::button][normalize-space() = '{words}']"
+        """Click on what can be pressed and says *words*."""
+        control = f"//*[self::a or self::button or self::summary][normalize-space() = '{words}']"
         _wait(lambda: self.send("ElementClick", id=self._find(control)))
 
     def _find(self, xpath: str) -> str:

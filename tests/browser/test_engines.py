@@ -122,6 +122,22 @@ def test_refresh_gives_other_letters(demo: Demo, engine: Engine) -> None:
         engine.see("Solicitud recibida")
 
 
+@both
+def test_nobody_needs_the_letters(demo: Demo, engine: Engine) -> None:
+    """Within the frame the browser works in their place; the sound plays where it is asked for."""
+    engine.open(f"{demo.portal}/restablecer")
+    with engine.frame():
+        engine.fill("Email", "ana@example.com")
+        engine.press("Escuchar las letras")
+        engine.find("//button[normalize-space() = 'Pausar']")
+        engine.press("Pausar")
+        engine.press("No puedo leer ni oír las letras")
+        engine.press("Continuar sin letras")
+        engine.find("//*[starts-with(., 'Listo:')]")
+        engine.press("Enviar Solicitud")
+        engine.see("Solicitud recibida")
+
+
 def show(engine: Engine, url: str, **attributes: Any) -> None:
     """Show *url* in a frame of the open page, in place of any other."""
     script = """
