@@ -19,9 +19,9 @@ from reset.db import Database
 from reset.errors import ClientUnknown, RateLimited
 from reset.tokens import keyed_hash
 
-# Per client: making one costs more than a page. A player asks for a sound in several pieces.
-PICTURES, SOUNDS = "120 per minute", "60 per minute"
-PROOFS = "20 per hour"  # Per client; they cost a program less than letters do.
+# Per client, in place of the setting. Making a picture or a sound costs more than a page, and a
+# player asks for a sound in several pieces; a proof costs a program less than letters do.
+FIXED = {"picture": "120 per minute", "sound": "60 per minute", "proof": "20 per hour"}
 
 
 class Limits:
@@ -51,9 +51,7 @@ class Limits:
         self._strategy = limiter.limiter
         self._per_ip = parse_many(per_ip)
         self._per_address = parse_many(per_address)
-        self._pictures = parse_many(PICTURES)
-        self._proofs = parse_many(PROOFS)
-        self._sounds = parse_many(SOUNDS)
+        self._fixed = {purpose: parse_many(limit) for purpose, limit in FIXED.items()}
         self._keys = keys
         self._clock = clock
 
@@ -63,19 +61,7 @@ class Limits:
         Raises:
             RateLimited: there were too many.
         """
-        self._hit_or_raise(self._per_ip, purpose, client_network())
-
-    def count_picture(self) -> None:
-        """Count one picture drawn for this client; raises RateLimited."""
-        self._hit_or_raise(self._pictures, "picture", client_network())
-
-    def count_sound(self) -> None:
-        """Count one sound, or piece of one, made for this client; raises RateLimited."""
-        self._hit_or_raise(self._sounds, "sound", client_network())
-
-    def count_proof(self) -> None:
-        """Count one form of this client without letters; raises RateLimited."""
-        self._hit_or_raise(self._proofs, "proof", client_network())
+        self._hit_or_raise(self._fixed.get(purpose, self._per_ip), purpose, client_network())
 
     def allows_address(self, address: str) -> bool:
         """Count one request for the normalised *address*; False when there were too many."""

@@ -1,4 +1,7 @@
-"""The sentences that belong to a code, and times and durations in words, in the page's language."""
+"""The sentences that belong to a code, and times and durations in words, in the page's language.
+
+Only doors and mails word anything; whatever is below them returns codes, moments and spans.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
@@ -38,11 +39,7 @@ _WORDLESS = (
     "reset.embed_script",
 )
 # What a portal may show in a frame; the pages with a token never.
-FRAMED = (
-    "reset.request_reset",
-    "reset.submit_request",
-    "reset.request_sent",
-)
+FRAMED = ("reset.request_reset", "reset.submit_request", "reset.request_sent")
 # Files that pages of any site may load: the portal its script, and a frame whose sandbox leaves it
 # no origin what it needs to show a way out.
 LENT = ("static", "reset.stylesheet", "reset.brand_logo", "reset.embed_script")
@@ -76,7 +73,7 @@ def submit_request() -> str | AnyResponse:
         return _request_page(form)
     proof = form.proof.data or ""
     if proof:
-        parts.limits.count_proof()
+        parts.limits.count_client("proof")
     try:
         parts.flow.check_captcha(
             form.challenge.data, form.captcha.data, proof=proof, now=parts.clock()
@@ -98,25 +95,18 @@ def submit_request() -> str | AnyResponse:
 @pages.get("/captcha/<challenge>.png")
 def captcha_image(challenge: str) -> Response:
     """The letters of a challenge."""
-    service().limits.count_picture()
-    try:
-        picture = service().captcha.picture(challenge)
-    except BadToken:
-        abort(404)
-    return _kept_by_browser(Response(picture, mimetype="image/png"))
+    service().limits.count_client("picture")
+    return _made_of(challenge, service().captcha.picture, "image/png")
 
 
 @pages.get("/captcha/<challenge>.wav")
 def captcha_sound(challenge: str) -> Response:
     """The letters of a challenge, spoken; Safari asks for pieces, of the same bytes each time."""
-    service().limits.count_sound()
-    try:
-        sound = service().captcha.sound(challenge)
-    except BadToken:
-        abort(404)
-    response = _kept_by_browser(Response(sound, mimetype="audio/wav"))
+    service().limits.count_client("sound")
+    response = _made_of(challenge, service().captcha.sound, "audio/wav")
     response.add_etag()
-    response.make_conditional(request, accept_ranges=True, complete_length=len(sound))
+    length = response.content_length
+    response.make_conditional(request, accept_ranges=True, complete_length=length)
     return response
 
 
@@ -293,8 +283,12 @@ def _origin() -> str:
     return coarse(request.remote_addr or "", request.headers.get("User-Agent", ""))
 
 
-def _kept_by_browser(response: Response) -> Response:
+def _made_of(challenge: str, make: Callable[[str], bytes], kind: str) -> Response:
     """Cached while the form is open, by nobody between."""
+    try:
+        response = Response(make(challenge), mimetype=kind)
+    except BadToken:
+        abort(404)
     response.cache_control.private = True
     response.cache_control.max_age = int(_CHALLENGE_KEPT.total_seconds())
     return response

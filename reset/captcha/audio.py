@@ -25,6 +25,7 @@ LENGTHS = range(6, 11)  # Letters of a challenge; each number has its opening.
 # The one format that every browser plays and that needs no encoder: 8 bits, mono.
 RATE = 11_025
 SHORTEST, LONGEST = 0.3, 4.0  # Seconds of one clip, without the silence around it.
+_WANTED = f"must last {SHORTEST} to {LONGEST:.0f} seconds"
 LONGEST_FILE = 20.0
 SILENT = 0.01  # A recording whose loudest sample is below, as a share of full scale.
 
@@ -167,6 +168,3 @@ def _prepared(recording: Image.Image) -> Image.Image:
         raise ValueError(_WANTED)
     gain = SPEECH / _loudness(clip) / PEAK
     return clip.point([round(MIDDLE + PEAK * tanh((v - MIDDLE) * gain)) for v in range(256)])
-
-
-_WANTED = f"must last {SHORTEST} to {LONGEST:.0f} seconds"

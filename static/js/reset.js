@@ -1,4 +1,4 @@
-// The pages work without this file; it spares the visitor steps.
+// The pages work without this file; it spares the visitor steps. One file for all of them: the form asks for few.
 (() => {
   'use strict';
   const $ = (selector, root = document) => root.querySelector(selector);

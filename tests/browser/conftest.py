@@ -12,7 +12,6 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -90,26 +89,6 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
         yield running
 
 
-@pytest.fixture
-def stranger() -> Iterator[str]:
-    """A site of somebody else's, with nothing on it."""
-
-    class Page(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Type", "text/html")
-            self.end_headers()
-            self.wfile.write(b'<!doctype html><link rel="icon" href="data:,"><body>')
-
-        def log_message(self, *_: object) -> None:
-            """Silent."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-
-
 def _free_offset() -> int:
     # Several processes test at once: each looks in a range of its own.
     first = 300 + 2000 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
@@ -158,20 +137,32 @@ class _Silent(WSGIRequestHandler):
         """Nothing: what the browser got is what counts."""
 
 
+Hosted = Callable[..., str]
+
+
 @pytest.fixture
-def hosted() -> Iterator[Callable[[Flask], str]]:
-    """Serves an app of this process on a free port; its address."""
+def hosted() -> Iterator[Hosted]:
+    """Serves an app of this process on a free port, unless one is given; its address."""
     with ExitStack() as stack:
 
-        def host(app: Flask) -> str:
-            server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=_Silent)
+        def host(app: Flask, port: int = 0) -> str:
+            server = make_server("127.0.0.1", port, app, threaded=True, request_handler=_Silent)
             thread = threading.Thread(target=server.serve_forever)
             thread.start()
+            stack.callback(server.server_close)
             stack.callback(thread.join)
             stack.callback(server.shutdown)
             return f"http://localhost:{server.port}"
 
         yield host
+
+
+@pytest.fixture
+def stranger(hosted: Hosted) -> str:
+    """A site of somebody else's, with nothing on it."""
+    site = Flask("stranger")
+    site.add_url_rule("/", view_func=lambda: '<!doctype html><link rel="icon" href="data:,"><body>')
+    return hosted(site).replace("localhost", "127.0.0.1")
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Callable
 
 import pytest
 from playwright.sync_api import FrameLocator, Locator, Page, Route, expect
@@ -190,7 +191,7 @@ def test_sound_that_fails_says_so(demo: Demo, new_context: Opener) -> None:
 
 
 @pytest.fixture
-def solve(demo: Demo, new_context: Opener) -> object:
+def solve(demo: Demo, new_context: Opener) -> Callable[[str], object]:
     """What `work.js` answers to a puzzle."""
     page = new_context().new_page()
     page.goto(demo.service)
@@ -210,12 +211,11 @@ def solve(demo: Demo, new_context: Opener) -> object:
     return solved
 
 
-def test_script_hashes_as_the_standard_says(solve: object) -> None:
+def test_script_hashes_as_the_standard_says(solve: Callable[[str], object]) -> None:
     """SHA-256 of texts of every length that fits one block; a number that is not there is none.
 
     Source: `printf %s 0814.524288 | sha256sum`, and Python's hashlib.
     """
-    assert callable(solve)
     digest = "9fc6c86514d0ae876e863df180e380124579eb1e6c4534ea77765b85eeac7ebb"
     assert solve(f"0814 {digest} 1048576") == "524288"
     assert solve(f"0814 {digest} 1000") is None

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import re
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -13,10 +11,9 @@ import pytest
 from flask import Flask, Response
 from playwright.sync_api import Error as BrowserError
 from playwright.sync_api import Frame, Page, expect
-from werkzeug.serving import make_server
 
 from reset.captcha import answer
-from tests.browser.conftest import DESKTOP, PHONE, Demo, Opener
+from tests.browser.conftest import DESKTOP, PHONE, Demo, Hosted, Opener
 from tests.conftest import KEY
 from tests.servers import free_port
 
@@ -62,28 +59,17 @@ class Site:
 
 
 @pytest.fixture
-def site(make_app: Callable[..., Flask]) -> Iterator[Site]:
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+def site(make_app: Callable[..., Flask], hosted: Hosted) -> Site:
     service, portal = free_port(), free_port()
     ancestors = (
         *("https://otra.example:8443", "http://sin-puerto.localhost"),
         *(f"http://*.oficina.localhost:{portal}", "http://todos.localhost:*"),
     )
     app = make_app(public_url=f"http://localhost:{service}", frame_ancestors=ancestors)
-    one, page = Site(f"http://localhost:{service}", portal), Flask("portal")
+    one, page = Site(hosted(app, service), portal), Flask("portal")
     page.add_url_rule("/", view_func=one.page, endpoint="page")
-    servers = [
-        make_server("127.0.0.1", port, part, threaded=True)
-        for port, part in ((service, app), (portal, page))
-    ]
-    threads = [threading.Thread(target=server.serve_forever) for server in servers]
-    for thread in threads:
-        thread.start()
-    yield one
-    for server, thread in zip(servers, threads, strict=True):
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    hosted(page, portal)
+    return one
 
 
 def fill_in(page: Page | Frame, letters: str = "") -> None:

@@ -14,10 +14,9 @@ from PIL import Image
 from playwright.sync_api import expect
 
 from config import Settings
-from tests.browser.conftest import Opener
+from tests.browser.conftest import Hosted, Opener
 
 MakeApp = Callable[..., Flask]
-Hosted = Callable[[Flask], str]
 SENT = "/enviada/4821-0937-5562"
 SVG = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {} {}">{}</svg>'
 

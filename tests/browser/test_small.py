@@ -13,7 +13,7 @@ from playwright.sync_api import BrowserContext, Frame, Page, Request, Route, exp
 
 from config import Settings
 from reset import logo
-from tests.browser.conftest import Opener
+from tests.browser.conftest import Hosted, Opener
 
 MOST_BYTES, MOST_REQUESTS = 60_000, 5
 # What moved since the first paint. In a frame Chromium also notes how the page changed before it,
@@ -38,7 +38,7 @@ LATE = re.compile(r"/captcha/|/marca/logo|\.js")
 
 
 @pytest.fixture
-def portal_page(hosted: Callable[[Flask], str]) -> str:
+def portal_page(hosted: Hosted) -> str:
     """A page on another site that frames the address behind its question mark."""
     site = Flask("portal")
     frame = '<link rel="icon" href="data:,"><iframe src="{}/" width="100%" height="1200">'
@@ -48,7 +48,7 @@ def portal_page(hosted: Callable[[Flask], str]) -> str:
 
 @pytest.fixture
 def service(
-    hosted: Callable[[Flask], str],
+    hosted: Hosted,
     make_app: Callable[..., Flask],
     settings: Settings,
     portal_page: str,
