@@ -71,13 +71,8 @@ def submit_request() -> str | AnyResponse:
         return _refreshed(form)
     if not form.validate():
         return _request_page(form)
-    proof = form.proof.data or ""
-    if proof:
-        parts.limits.count_client("proof")
     try:
-        parts.flow.check_captcha(
-            form.challenge.data, form.captcha.data, proof=proof, now=parts.clock()
-        )
+        _check_captcha(form)
     except CaptchaRefused:
         form.refuse_captcha()
         return _request_page(form)
@@ -231,6 +226,14 @@ def _accept_form(purpose: str, *names: str, optional: str = "") -> None:
     service().limits.count_client(purpose)
     refuse_foreign_form(service().public_url)
     require_fields(*names, optional=optional)
+
+
+def _check_captcha(form: RequestForm) -> None:
+    parts = service()
+    proof = form.proof.data or ""
+    if proof:
+        parts.limits.count_client("proof")
+    parts.flow.check_captcha(form.challenge.data, form.captcha.data, proof=proof, now=parts.clock())
 
 
 def _request_page(form: RequestForm, notice: str = "") -> str:
