@@ -48,6 +48,13 @@ def test_preview_is_what_would_be_sent(app: Flask, tmp_path: Path) -> None:
         assert part.get_content().splitlines() == written.splitlines()
 
 
+def test_preview_speaks_the_language_of_each_mail(app: Flask, tmp_path: Path) -> None:
+    """Its sample facts, too, as far as the service words them."""
+    preview(app, tmp_path)
+    changed = (tmp_path / "en-password_changed.txt").read_text("utf-8")
+    assert "From: Chrome on Android, network 203.0.x.x" in changed
+
+
 def test_preview_opens_nothing(visitor: Visitor, tmp_path: Path) -> None:
     """Its links are as long as real ones, say that they are samples, and are dead."""
     preview(visitor.app, tmp_path)

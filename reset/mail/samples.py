@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from flask_babel import force_locale
+
 from reset.mail import Letter
+from reset.origin import coarse
 
 _TO = "muestra@example.com"
 _LOGIN, _NAME = "ana.muestra", "Ana María Muestra"
@@ -27,9 +30,11 @@ def letters(
         }
         return Letter("reset_link", _TO, name, language, "<muestra@example.com>", facts)
 
+    with force_locale(language):
+        origin = coarse("203.0.113.7", "Android Chrome")
     changed = {
         "login": _LOGIN,
-        "origin": "Chrome en Android, red 203.0.x.x",
+        "origin": origin,
         "when": now,
         "number": _NUMBER,
     }

@@ -241,6 +241,9 @@
     const measure = () => tell({ type: 'restablecer:altura', h: Math.ceil(root.getBoundingClientRect().height) });
     measure(); // an observer sleeps while the frame is out of view
     new ResizeObserver(measure).observe(root);
-    if ($('[data-finished]')) tell({ type: 'restablecer:finalizado' });
+    if ($('[data-finished]')) {
+      tell({ type: 'restablecer:finalizado' });
+      $('h1').scrollIntoView({ block: 'nearest' }); // from below a long form, where the browser lets a frame do so
+    }
   }
 })();

@@ -191,6 +191,15 @@ def test_answer_is_in_view(site: Site, new_context: Opener) -> None:
     page.wait_for_function("document.querySelector('iframe').getBoundingClientRect().top === 0")
 
 
+def test_answer_is_in_view_without_the_script(site: Site, new_context: Opener) -> None:
+    """In a plain frame, too, where the browser lets a frame move its portal's page."""
+    page = new_context(viewport={"width": 360, "height": 480}).new_page()
+    frame = site.framed(page, 'style="width:340px;height:1500px"')
+    fill_in(frame)
+    heading = frame.get_by_role("heading", name="Solicitud recibida")
+    expect(heading).to_be_in_viewport()
+
+
 def test_portal_does_not_jump_while_the_answer_is_in_view(site: Site, new_context: Opener) -> None:
     """Whoever sees the top of the frame keeps the page where it is."""
     page = new_context(viewport={"width": 800, "height": 1200}).new_page()
