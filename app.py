@@ -121,6 +121,7 @@ def _flask_config(settings: Settings) -> dict[str, Any]:
         "MAIL_PASSWORD": mail.password or None,
         "MAIL_USE_TLS": mail.use_tls,
         "MAIL_USE_SSL": mail.use_ssl,
+        "MAIL_DEFAULT_SENDER": mail.default_sender,
         "MAIL_DEBUG": False,  # It would print whole dialogues, links and passwords included.
         "MAIL_SUPPRESS_SEND": False,
     }

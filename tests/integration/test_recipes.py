@@ -268,7 +268,7 @@ def test_refusal_of_a_directory_is_told(slapd: Slapd, served: Served, password: 
     link = visitor.link()
     answer = visitor.set_password(link, password)
     assert answer.status_code == 200
-    assert texts.TEXTS["in_history"] in answer.text
+    assert texts.text("in_history") in answer.text
     assert "password_refused" in visitor.trace()
     assert visitor.set_password(link, "Otra-Canoa-Sube-99").status_code == 303
 

@@ -391,19 +391,19 @@ def test_upgrade_of_one_host_after_the_other_refuses_nobody(
         assert "Traceback" not in present.log + coming.log
     finally:
         with server.admin(NAME).connect() as root:
-            root.exec_driver_sql("ALTER TABLE requests DROP COLUMN language")
+            root.exec_driver_sql("ALTER TABLE requests DROP COLUMN remark")
             root.exec_driver_sql(f"DELETE FROM schema_version WHERE version = {LATEST + 1}")
 
 
 def next_version(folder: Path) -> Path:
     """The service with one migration more, of the kind that migrations are."""
     root = folder / "next"
-    for part in ("reset", "templates", "static"):
+    for part in ("reset", "templates", "translations", "static"):
         shutil.copytree(ROOT / part, root / part)
     for part in ("app.py", "config.py", "gunicorn.conf.py"):
         shutil.copy(ROOT / part, root / part)
-    step = root / "reset" / "migrations" / f"{LATEST + 1:04}_language.sql"
-    step.write_text("ALTER TABLE requests ADD COLUMN language VARCHAR(8);\n")
+    step = root / "reset" / "migrations" / f"{LATEST + 1:04}_remark.sql"
+    step.write_text("ALTER TABLE requests ADD COLUMN remark VARCHAR(8);\n")
     return root
 
 
