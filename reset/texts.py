@@ -5,6 +5,7 @@ Only doors and mails word anything; whatever is below them returns codes, moment
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta
 from typing import Literal
 from zoneinfo import ZoneInfo
@@ -119,8 +120,9 @@ def local_time(moment: datetime, zone: ZoneInfo) -> str:
     local, locale = moment.astimezone(zone), _locale()
     day = format_date(local, "full", locale)
     time = format_time(local, _CLOCK.get(locale.language, "short"), locale=locale)
-    # The narrow blank before "a. m." is missing in the fonts of many a mail program.
-    return f"{day}, {time} ({_zone_name(local, zone, locale)})".replace("\u202f", "\u00a0")
+    # Hour and half of the day stay on one line. Many mail programs lack Babel's narrow blank.
+    time = re.sub(r"\s", "\u00a0", time)
+    return f"{day}, {time} ({_zone_name(local, zone, locale)})"
 
 
 def _zone_name(local: datetime, zone: ZoneInfo, locale: Locale) -> str:

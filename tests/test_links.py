@@ -957,7 +957,7 @@ def test_confirmation_goes_to_the_address_of_the_change(visitor: Visitor, ana: i
     text = str(mail.body)
     assert mail.subject == "Su contraseña fue actualizada"
     assert "Chrome en Android, red 190.25.x.x" in text
-    assert "domingo, 22 de noviembre de 2026, 10:00 a.\u00a0m. (hora de Colombia" in text
+    assert "domingo, 22 de noviembre de 2026, 10:00\u00a0a.\u00a0m. (hora de Colombia" in text
     assert "ana.perez" in text
     assert "Si no fue usted, comuníquese de inmediato" in text
     assert "(605) 371 4545" in text

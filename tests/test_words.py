@@ -36,18 +36,19 @@ def test_durations(seconds: float, words: str) -> None:
         (
             (2026, 11, 23, 8, 15),
             "America/Bogota",
-            "lunes, 23 de noviembre de 2026, 3:15 a.\u00a0m. (hora de Colombia, UTC-05:00)",
+            "lunes, 23 de noviembre de 2026, 3:15\u00a0a.\u00a0m. (hora de Colombia, UTC-05:00)",
         ),
         (
             (2026, 1, 1, 4, 59),
             "America/Bogota",
-            "miércoles, 31 de diciembre de 2025, 11:59 p.\u00a0m. (hora de Colombia, UTC-05:00)",
+            "miércoles, 31 de diciembre de 2025, 11:59\u00a0p.\u00a0m."
+            " (hora de Colombia, UTC-05:00)",
         ),
-        ((2026, 6, 5, 12, 0), "UTC", "viernes, 5 de junio de 2026, 12:00 p.\u00a0m. (UTC)"),
+        ((2026, 6, 5, 12, 0), "UTC", "viernes, 5 de junio de 2026, 12:00\u00a0p.\u00a0m. (UTC)"),
         (
             (2026, 6, 6, 5, 0),
             "America/Mexico_City",
-            "viernes, 5 de junio de 2026, 11:00 p.\u00a0m."
+            "viernes, 5 de junio de 2026, 11:00\u00a0p.\u00a0m."
             " (hora de México (Ciudad de México), UTC-06:00)",
         ),
     ],
