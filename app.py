@@ -30,6 +30,7 @@ from reset.db import Database
 from reset.delivery import Delivery
 from reset.embed import Headers
 from reset.errors import ConfigurationError, StoreUnavailable
+from reset.files import LENT
 from reset.flow import Flow
 from reset.limits import Limits
 from reset.mail import Letter
@@ -40,7 +41,7 @@ from reset.policy import PROFILES, Policy
 from reset.rules import Rules
 from reset.service import Service
 from reset.settlement import Settlement
-from reset.views import FRAMED, LENT, pages
+from reset.views import FRAMED, pages
 from reset.worker import Worker
 
 LARGEST_FORM = 64 * 1024

@@ -42,6 +42,11 @@ def refuse_foreign_form(public_url: str) -> None:
         raise ForeignOrigin
 
 
+def may_be_framed() -> bool:
+    """Whether the page at hand may be shown in a frame; old browsers and plain http do not say."""
+    return request.headers.get("Sec-Fetch-Dest") != "document"
+
+
 class Headers:
     """Adds the security headers to every response of *app*.
 

@@ -2,54 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import suppress
-from datetime import timedelta
 from typing import Any
 
-from flask import (
-    Blueprint,
-    Response,
-    abort,
-    current_app,
-    redirect,
-    render_template,
-    request,
-    url_for,
-)
+from flask import Blueprint, Response, abort, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
-from reset import audit, language, texts
+from reset import audit, files, language, texts
 from reset.bearer import OpenLink
-from reset.embed import refuse_foreign_form
-from reset.errors import BadToken, CaptchaRefused, LinkUnknown, PasswordRefused
+from reset.embed import may_be_framed, refuse_foreign_form
+from reset.errors import CaptchaRefused, LinkUnknown, PasswordRefused
 from reset.forms import PasswordForm, RequestForm, require_fields
 from reset.origin import coarse
 from reset.policy import LONGEST
 from reset.service import service
 
 pages = Blueprint("reset", __name__)
-# Files that are the same in every language.
-_WORDLESS = (
-    "static",
-    "reset.captcha_image",
-    "reset.captcha_sound",
-    "reset.stylesheet",
-    "reset.brand_logo",
-    "reset.embed_script",
-)
+files.add_to(pages)
 # What a portal may show in a frame; the pages with a token never.
 FRAMED = ("reset.request_reset", "reset.submit_request", "reset.request_sent")
-# Files that pages of any site may load: the portal its script, and a frame whose sandbox leaves it
-# no origin what it needs to show a way out.
-LENT = ("static", "reset.stylesheet", "reset.brand_logo", "reset.embed_script")
-_CHALLENGE_KEPT = timedelta(minutes=30)
-_SCRIPT_KEPT = timedelta(hours=1)
 
 
 @pages.app_url_defaults
 def _carry_language(endpoint: str, values: dict[str, Any]) -> None:
-    if endpoint not in _WORDLESS:
+    if endpoint not in files.ALL:  # They are the same in every language.
         for name, value in language.carried().items():
             values.setdefault(name, value)
 
@@ -85,24 +61,6 @@ def submit_request() -> str | AnyResponse:
         now=parts.clock(),
     )
     return redirect(url_for(".request_sent", number=audit.spoken(number)), code=303)
-
-
-@pages.get("/captcha/<challenge>.png")
-def captcha_image(challenge: str) -> Response:
-    """The letters of a challenge."""
-    service().limits.count_client("picture")
-    return _made_of(challenge, service().captcha.picture, "image/png")
-
-
-@pages.get("/captcha/<challenge>.wav")
-def captcha_sound(challenge: str) -> Response:
-    """The letters of a challenge, spoken; Safari asks for pieces, of the same bytes each time."""
-    service().limits.count_client("sound")
-    response = _made_of(challenge, service().captcha.sound, "audio/wav")
-    response.add_etag()
-    length = response.content_length
-    response.make_conditional(request, accept_ranges=True, complete_length=length)
-    return response
 
 
 @pages.get("/enviada/<number>")
@@ -176,30 +134,6 @@ def deny() -> str:
     return render_template("reset/denied.html")
 
 
-@pages.get("/marca.css")
-def stylesheet() -> Response:
-    """How every page looks, in the brand's colours."""
-    return _kept(Response(service().stylesheet, mimetype="text/css"))
-
-
-@pages.get("/marca/logo")
-def brand_logo() -> Response:
-    """The organisation's logo."""
-    logo = service().brand.logo
-    if logo is None:
-        abort(404)
-    kind = "image/svg+xml" if logo.suffix == ".svg" else "image/png"
-    return _kept(Response(logo.read_bytes(), mimetype=kind))
-
-
-@pages.get("/embed.js")
-def embed_script() -> Response:
-    """What a portal's page may load to get the frame; its address never changes."""
-    response = current_app.send_static_file("js/embed.js")
-    response.cache_control.max_age = int(_SCRIPT_KEPT.total_seconds())
-    return response
-
-
 @pages.get("/.well-known/change-password")
 def change_password() -> AnyResponse:
     """Where password managers send people. Source: W3C, well-known URL for changing passwords."""
@@ -244,6 +178,7 @@ def _request_page(form: RequestForm, notice: str = "") -> str:
         challenge=challenge,
         puzzle=service().captcha.puzzle(challenge),
         captcha_length=service().captcha_length,
+        framed=may_be_framed(),
         notice=notice,
     )
 
@@ -284,21 +219,3 @@ def _sentences(codes: list[str]) -> list[str]:
 
 def _origin() -> str:
     return coarse(request.remote_addr or "", request.headers.get("User-Agent", ""))
-
-
-def _made_of(challenge: str, make: Callable[[str], bytes], kind: str) -> Response:
-    """Cached while the form is open, by nobody between."""
-    try:
-        response = Response(make(challenge), mimetype=kind)
-    except BadToken:
-        abort(404)
-    response.cache_control.private = True
-    response.cache_control.max_age = int(_CHALLENGE_KEPT.total_seconds())
-    return response
-
-
-def _kept(response: Response) -> Response:
-    """Cached for a year: the page asks for it by a name that changes with its content."""
-    response.cache_control.public = True
-    response.cache_control.max_age = int(timedelta(days=365).total_seconds())
-    return response
