@@ -12,6 +12,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError, URLError
@@ -19,7 +20,7 @@ from urllib.request import Request, urlopen
 
 from tests.servers import free_port, running
 
-PATIENCE = 60
+PATIENCE = 40
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # Source: W3C WebDriver, web element identifier.
 
 
@@ -208,25 +209,31 @@ class WebKit(Engine):
     def opened(
         cls, program: str, display: str, folder: Path, flags: Sequence[str]
     ) -> Iterator[Engine]:
-        port, log = free_port(), folder / "log"
-        driver = f"http://127.0.0.1:{port}"
         # It asks for pages in the language of a locale that exists.
         (folder / "es_CO.UTF-8").symlink_to("/usr/lib/locale/C.utf8")
         spanish = [f"LOCPATH={folder}", "LC_ALL=es_CO.UTF-8"]
         environ = [f"DISPLAY={display}", f"HOME={folder}", *spanish]
-        command = ["env", *environ, program, f"--port={port}"]
-        with running(command, log, lambda: _answers(f"{driver}/status")):
-            args = ["--automation", *flags]
-            options = {"webkitgtk:browserOptions": {"args": args}}
-            made = _http("POST", f"{driver}/session", {"capabilities": {"alwaysMatch": options}})
-            session = f"{driver}/session/{made['sessionId']}"
-            window = cls(session)
-            # The driver clicks beside what a frame has below the window's edge.
-            window.send("SetWindowRect", x=0, y=0, width=1280, height=1600)
-            try:
-                yield window
-            finally:
-                _http("DELETE", session)
+        args = ["--automation", *flags]
+        options = {"capabilities": {"alwaysMatch": {"webkitgtk:browserOptions": {"args": args}}}}
+        for is_last in (False, False, True):
+            driver = f"http://127.0.0.1:{free_port()}"
+            command = ["env", *environ, program, f"--port={driver.rpartition(':')[2]}"]
+            with running(command, folder / "log", partial(_answers, f"{driver}/status")):
+                try:
+                    made = _http("POST", f"{driver}/session", options)
+                except TimeoutError:  # Now and then the browser hangs while it starts.
+                    if is_last:
+                        raise
+                    continue
+                session = f"{driver}/session/{made['sessionId']}"
+                window = cls(session)
+                # The driver clicks beside what a frame has below the window's edge.
+                window.send("SetWindowRect", x=0, y=0, width=1280, height=1600)
+                try:
+                    yield window
+                finally:
+                    _http("DELETE", session)
+                return
 
     def send(self, command: str, **parameters: Any) -> Any:
         method, path = self.ROUTES[command]
