@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from email.utils import parseaddr
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -21,7 +19,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 import config
 from config import Settings
-from reset import cli, faults, language, logo, logs, overrides, texts
+from reset import assets, cli, faults, language, logs, overrides, texts
 from reset.accounts import AccountBackend
 from reset.accounts.source import exclusions, open_accounts, upgrades_to
 from reset.bearer import Bearer
@@ -174,7 +172,7 @@ def _service(
         ),
         compose=composer,
         stylesheet=stylesheet,
-        page_urls=_page_urls(app, settings, stylesheet),
+        page_urls=assets.urls(app, settings.path, settings.brand.logo, stylesheet),
     )
 
 
@@ -231,38 +229,8 @@ def _rules(settings: Settings) -> Rules:
 
 
 def _stylesheet(app: Flask, settings: Settings) -> str:
-    """Ours, the brand's and the operator's own in one: a page asks for few files."""
     with _refusing_to_start():
-        own = overrides.style(settings.templates)
-    ours = _static_bytes(app, "css/reset.css").decode()
-    return f"{ours}\n{settings.brand.stylesheet}\n{own}"
-
-
-def _page_urls(app: Flask, settings: Settings, stylesheet: str) -> dict[str, Any]:
-    """Addresses that every page needs, error pages for a forged Host header among them."""
-    picture = settings.brand.logo
-    static = {
-        "script_url": "js/reset.js",
-        "worker_url": "js/work.js",
-        "icon_url": "img/icon.svg",
-    }
-    urls: dict[str, Any] = {
-        name: f"{settings.path}/static/{file}?v={_digest(_static_bytes(app, file))}"
-        for name, file in static.items()
-    }
-    urls["home_url"] = f"{settings.path}/"
-    urls["stylesheet_url"] = f"{settings.path}/marca.css?v={_digest(stylesheet.encode())}"
-    urls["logo_url"] = picture and f"{settings.path}/marca/logo?v={_digest(picture.read_bytes())}"
-    urls["logo_width"], urls["logo_height"] = picture and logo.width(picture), logo.HEIGHT
-    return urls
-
-
-def _static_bytes(app: Flask, file: str) -> bytes:
-    return (Path(app.root_path) / "static" / file).read_bytes()
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()[:12]
+        return assets.stylesheet(app, settings.brand, settings.templates)
 
 
 def _dialled(phone: str) -> str:

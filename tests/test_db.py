@@ -10,9 +10,12 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from reset import migrations
 from reset.db import Database
 from reset.errors import StoreUnavailable
 from tests.conftest import Visitor
+
+LATEST = migrations.steps()[-1][0]
 
 
 @pytest.fixture
@@ -56,9 +59,10 @@ def test_migrating_twice_and_at_once_is_harmless(tmp_path: Path, attempt: int) -
         thread.start()
     for thread in threads:
         thread.join()
-    assert versions == [2] * 8
+    assert versions == [LATEST] * 8
     with Database(url).read() as tx:
-        assert tx.exec_driver_sql("SELECT version FROM schema_version").fetchall() == [(1,), (2,)]
+        applied = tx.exec_driver_sql("SELECT version FROM schema_version").scalars().all()
+    assert applied == list(range(1, LATEST + 1))
 
 
 def test_reading_before_writing_never_fails_as_locked(database: Database) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from reset.findings import Finding
+
 
 @dataclass(frozen=True)
 class Account:
@@ -49,21 +51,6 @@ def eligible(found: Sequence[Account]) -> tuple[list[Account], str, str]:
     if not usable:
         return [], str(found[0].obstacle), found[0].reason
     return usable, "account_found", ""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that `flask reset accounts check` tells the operator.
-
-    Attributes:
-        level: "ok", "note" (not known), "warning" (it works, but see the remedy) or "fault".
-        text: what was found, without any person's data.
-        remedy: what to do about it; empty when all is well.
-    """
-
-    level: str
-    text: str
-    remedy: str = ""
 
 
 class AccountBackend(Protocol):

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from reset.accounts import Account, Finding
+from reset.accounts import Account
 from reset.address import normalise
 from reset.errors import AccountChanged
+from reset.findings import Finding
 
 
 class MemoryAccounts:

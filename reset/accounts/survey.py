@@ -7,9 +7,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from time import monotonic
 
-from reset.accounts import Account, AccountBackend, Finding, eligible, hashes
+from reset.accounts import Account, AccountBackend, eligible, hashes
 from reset.address import normalise
 from reset.errors import AccountChanged, AccountsUnavailable, InvalidAddress, PasswordRefused
+from reset.findings import Finding
 
 SLOW_SECONDS = 0.5
 _SEE = "see docs/portals.md, What accounts check says"

@@ -12,11 +12,12 @@ import ldap
 from ldap.controls import RequestControl
 from ldap.filter import filter_format
 
-from reset.accounts import Account, Finding
+from reset.accounts import Account
 from reset.accounts.ldap import Directory
 from reset.accounts.ldap.backend import LdapAccounts
 from reset.accounts.ldap.session import Entry, Session, change, escaped
 from reset.errors import AccountsUnavailable
+from reset.findings import Finding
 
 _DISABLED = 0x2  # Source: MS-ADTS, 2.2.16: ADS_UF_ACCOUNTDISABLE.
 # A FILETIME counts steps of 100 ns since 1601; 0 and the largest mean never.

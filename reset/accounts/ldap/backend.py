@@ -12,13 +12,14 @@ import ldap
 from ldap.controls.libldap import AssertionControl
 from ldap.filter import filter_format
 
-from reset.accounts import Account, Finding, hashes
+from reset.accounts import Account, hashes
 from reset.accounts.ldap import Directory, findings
 from reset.accounts.ldap.reading import Reader
 from reset.accounts.ldap.session import PAGE, Entry, Session, change, escaped, open_session
 from reset.accounts.silence import Silence
 from reset.address import spellings
 from reset.errors import AccountChanged, AccountsUnavailable, PasswordRefused
+from reset.findings import Finding
 
 _MEMBERS = ("member", "uniqueMember", "memberUid")
 # Of Active Directory the persons are asked. Others hold a member at least (RFC 4519, 3.5 and 3.6).

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from reset.accounts import Finding
 from reset.accounts.ldap import Directory
 from reset.accounts.ldap.session import Entry
+from reset.findings import Finding
 
 
 def encryption(directory: Directory) -> Finding:

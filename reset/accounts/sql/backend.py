@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from reset.accounts import Account, Finding, hashes
+from reset.accounts import Account, hashes
 from reset.accounts.fields import applying, as_text, is_active
 from reset.accounts.silence import Silence
 from reset.accounts.sql import Table, statements
@@ -19,6 +19,7 @@ from reset.accounts.sql.statements import bind, decode, encode
 from reset.address import has_address
 from reset.engine import described, is_encrypted, is_local, is_refusal, open_engine
 from reset.errors import AccountChanged, AccountsUnavailable, ChangeUncertain, PasswordRefused
+from reset.findings import Finding
 
 
 class SqlAccounts:

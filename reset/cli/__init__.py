@@ -1,0 +1,8 @@
+"""The commands of the operator: `flask reset ...`, a module for each subject."""
+
+from __future__ import annotations
+
+from reset.cli import accounts, mail, processes, trace, uniform
+from reset.cli.root import commands
+
+__all__ = ["accounts", "commands", "mail", "processes", "trace", "uniform"]

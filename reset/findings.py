@@ -1,0 +1,22 @@
+"""What a check of the installation tells its operator."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that `flask reset doctor` or `accounts check` tells the operator.
+
+    Attributes:
+        level: "ok", "note" (not known), "warning" (it works, but see the remedy) or "fault".
+        text: what was found, without any person's data.
+        remedy: what to do about it; empty when all is well.
+        why: why it matters; empty when all is well, or when the text says it already.
+    """
+
+    level: str
+    text: str
+    remedy: str = ""
+    why: str = ""
