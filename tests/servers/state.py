@@ -12,7 +12,10 @@ from tests.recipes import recipe
 from tests.servers.sql import PASSWORD, SqlServer
 
 NAME = "restablecer_estado"
-TABLES = ("events", "links", "outbox", "requests", "captcha_spent", "limits", "schema_version")
+TABLES = (
+    *("events", "links", "outbox", "requests", "captcha_spent", "limits", "schema_version"),
+    *("operators", "acts", "workers", "digests"),
+)
 _TITLES = {"postgresql": "State in PostgreSQL", "mysql": "State in MariaDB or MySQL"}
 
 
@@ -36,7 +39,7 @@ def empty(server: SqlServer) -> None:
     """Forget everything in the state."""
     with server.admin(NAME).connect() as root:
         present = sa.inspect(root).get_table_names()
-        for table in {"requests", "captcha_spent", "limits"}.intersection(present):
+        for table in {*TABLES} - {"schema_version", "events", "links", "outbox"} & {*present}:
             root.exec_driver_sql(f"DELETE FROM {table}")
 
 
