@@ -49,7 +49,7 @@ class Delivery:
     def note_sent(self, message: Message, *, now: datetime) -> None:
         """The mail server took *message*."""
         with self._db.begin() as tx:
-            if outbox.mark_sent(tx, message):
+            if outbox.mark_sent(tx, message, now=now):
                 audit.note(tx, message.request, "mail_sent", now=now, **_attempt(message))
 
     def note_deferred(self, message: Message, answer: str, *, now: datetime) -> None:

@@ -134,9 +134,9 @@ def renew(tx: Transaction, message: Message, *, now: datetime) -> bool:
     return _update(tx, message, "leased_until = :until", until=stamp(now + LEASE))
 
 
-def mark_sent(tx: Transaction, message: Message) -> bool:
+def mark_sent(tx: Transaction, message: Message, *, now: datetime) -> bool:
     """The mail server took the message."""
-    return _update(tx, message, "state = 'sent', content = '{}'")
+    return _update(tx, message, "state = 'sent', content = '{}', sent_at = :now", now=stamp(now))
 
 
 def mark_dropped(tx: Transaction, message: Message) -> bool:

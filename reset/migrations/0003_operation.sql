@@ -32,3 +32,7 @@ CREATE TABLE digests (
     claimed_until  CHAR(27) NOT NULL,
     sent_at        CHAR(27)
 );
+
+-- When the mail server took a mail; not known of those that it took before this step.
+ALTER TABLE outbox ADD COLUMN sent_at CHAR(27);
+CREATE INDEX outbox_by_age ON outbox (state, created_at);
