@@ -101,6 +101,11 @@ class Limits:
         """Forget all attempts of a client, as `network_of` tells it; how many counters ran."""
         return self._clear(one.key for one in self.counters() if one.who == network)
 
+    def counted(self, address: str) -> int:
+        """How many requests for a normalised *address* are counted now."""
+        hidden = self._hidden(address)
+        return max(self._storage.get(item.key_for(ADDRESS, hidden)) for item in self._per_address)
+
     def counters(self) -> list[Counter]:
         """All that run now."""
         return [_counter(*one) for one in self._storage.live()]

@@ -92,7 +92,12 @@ def claim(tx: Transaction, link: Link, *, until: datetime, origin: str) -> bool:
 
 def hold_accounts_of(tx: Transaction, request: str) -> None:
     """Let nobody else claim, use or close a link of the accounts of *request* until *tx* ends."""
-    for account in sorted({link.account for link in of_request(tx, request)}):
+    hold_accounts(tx, {link.account for link in of_request(tx, request)})
+
+
+def hold_accounts(tx: Transaction, accounts: set[str]) -> None:
+    """The same for all of *accounts*."""
+    for account in sorted(accounts):
         hold(tx, "SELECT id FROM links WHERE account = :account ORDER BY id", account=account)
 
 

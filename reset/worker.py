@@ -28,6 +28,7 @@ BEAT_SECONDS = 0.25
 BATCH = 20
 HOUSEKEEPING_SECONDS = 10
 PURGE_EVERY = timedelta(hours=1)
+PURGE_MOST = 2000  # At once: mails wait meanwhile.
 _ACCOUNTS_DOWN = "accounts unavailable"
 _ENOUGH_FAILURES = 2  # In a row: one alone may be of a row that cannot be read.
 log = logging.getLogger(__name__)
@@ -104,8 +105,9 @@ class Worker:
         now = self._clock()
         self._delivery.mark_overdue(now=now)
         if now >= self._next_purge:
-            self._next_purge = now + PURGE_EVERY
-            purged = self._flow.purge(now=now)
+            purged = self._flow.purge(now=now, most=PURGE_MOST)
+            if purged < PURGE_MOST:
+                self._next_purge = now + PURGE_EVERY
             log.info("purged", extra={"requests": purged})
         self._settlement.settle_claims(now=now)
 

@@ -2,7 +2,30 @@
 
 from __future__ import annotations
 
-from reset.cli import accounts, mail, processes, trace, uniform
+from reset.cli import (
+    accounts,
+    audit,
+    keys,
+    limits,
+    mail,
+    outbox,
+    person,
+    processes,
+    trace,
+    uniform,
+)
 from reset.cli.root import commands
 
-__all__ = ["accounts", "commands", "mail", "processes", "trace", "uniform"]
+__all__ = [
+    "accounts",
+    "audit",
+    "commands",
+    "keys",
+    "limits",
+    "mail",
+    "outbox",
+    "person",
+    "processes",
+    "trace",
+    "uniform",
+]
