@@ -182,7 +182,7 @@ def _prepare_sqlite(engine: sa.Engine) -> None:
         connection.isolation_level = None  # We begin transactions ourselves, below.
         connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
         connection.execute("PRAGMA foreign_keys=ON")
-        # What is purged or erased is not to be read out of free pages. Debian sets it, others do not.
+        # What is erased is not to be read out of free pages. Debian sets it, others do not.
         connection.execute("PRAGMA secure_delete=ON")
         _use_wal(connection)
 

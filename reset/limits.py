@@ -25,7 +25,13 @@ from reset.tokens import keyed_hash
 ADDRESS = "address"  # The one purpose that is not counted by client.
 # Per client, in place of the setting. Making a picture or a sound costs more than a page, and a
 # player asks for a sound in several pieces; a proof costs a program less than letters do.
-FIXED = {"picture": "120 per minute", "sound": "60 per minute", "proof": "20 per hour"}
+FIXED = {
+    "picture": "120 per minute",
+    "sound": "60 per minute",
+    "proof": "20 per hour",
+    "sign_in": "20 per 15 minutes",
+}
+PER_OPERATOR = parse_many("10 per 15 minutes")
 
 
 @dataclass(frozen=True)
@@ -109,6 +115,15 @@ class Limits:
     def counters(self) -> list[Counter]:
         """All that run now."""
         return [_counter(*one) for one in self._storage.live()]
+
+    def count_operator(self, name: str) -> None:
+        """Count one attempt to sign in as *name*, as typed, whether there is such an operator.
+
+        Raises:
+            RateLimited: there were too many.
+        """
+        bucket = keyed_hash(self._keys[0], "limit", "operator", name.strip().lower())
+        self._hit_or_raise(PER_OPERATOR, "operator", bucket)
 
     def _hit_or_raise(self, items: Sequence[RateLimitItem], *bucket: str) -> None:
         over = self._exhausted(items, *bucket)
