@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from reset.cli import accounts, mail, processes, trace, uniform
-from reset.cli.root import commands
+from reset.cli import accounts, doctor, mail, processes, trace, uniform
+from reset.cli.root import REFUSED, commands, refuse_to_start
 
-__all__ = ["accounts", "commands", "mail", "processes", "trace", "uniform"]
+__all__ = [
+    "REFUSED",
+    "accounts",
+    "commands",
+    "doctor",
+    "mail",
+    "processes",
+    "refuse_to_start",
+    "trace",
+    "uniform",
+]
