@@ -33,8 +33,10 @@ def check(case: Case, first: Reply) -> Iterator[Finding]:
         text = f"a request with forged X-Forwarded headers is answered {forged.status}"
         yield Finding("ok" if forged.status == 400 else "warning", text)
     else:
-        yield _address(case, first, first.seen, forged.seen)
-        yield _scheme(case, first.seen, forged.seen)
+        address = _address(case, first, first.seen, forged.seen)
+        yield address
+        if address.level != "fault":  # Else the cause is the same.
+            yield _scheme(case, first.seen, forged.seen)
     yield _host(case, first.seen or {})
     if _FORGED_HOST in forged.body or "/forged" in forged.body:
         text = "forged X-Forwarded headers come back in the page"
