@@ -12,7 +12,10 @@ from tests.recipes import recipe
 from tests.servers.sql import PASSWORD, SqlServer
 
 NAME = "restablecer_estado"
-TABLES = ("events", "links", "outbox", "requests", "captcha_spent", "limits", "schema_version")
+TABLES = (
+    *("events", "links", "outbox", "requests", "captcha_spent", "limits", "schema_version"),
+    *("operators", "acts", "workers", "digests"),
+)
 _TITLES = {"postgresql": "State in PostgreSQL", "mysql": "State in MariaDB or MySQL"}
 
 
