@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -42,7 +42,10 @@ class MailSettings:
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that can be set; see `.env.example` for what each means."""
+    """Everything that can be set; see `.env.example` for what each means.
+
+    ``files`` are those with secrets that it was read from.
+    """
 
     secret_keys: tuple[str, ...] = field(repr=False)
     public_url: str
@@ -65,6 +68,7 @@ class Settings:
     timezone: ZoneInfo
     retention: timedelta
     templates: Path | None
+    files: tuple[Path, ...] = ()
 
     @property
     def path(self) -> str:
@@ -93,10 +97,11 @@ def load(environ: Mapping[str, str] | None = None, root: Path | None = None) -> 
     for fault in faults:
         reader.fault_of_file(fault)
     if uses_file:
+        reader.files.append(dotenv)
         reader.refuse_readable_by_others(dotenv)
     settings = _settings(reader, dotenv.parent)
     reader.raise_faults()
-    return settings
+    return replace(settings, files=tuple(dict.fromkeys(reader.files)))
 
 
 def _of_file(dotenv: Path) -> tuple[dict[str, str], list[str]]:

@@ -7,6 +7,7 @@ read the same in every database and every client.
 from __future__ import annotations
 
 import itertools
+import logging
 import secrets
 import sqlite3
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ from reset.errors import StoreUnavailable
 
 BUSY_TIMEOUT_MS = 5000
 _TIME = "%Y-%m-%dT%H:%M:%S.%fZ"
+log = logging.getLogger(__name__)
 
 Transaction = sa.Connection
 
@@ -102,6 +104,14 @@ class Database:
             version = migrations.apply(tx)
         self._migrated = True
         return version
+
+    def start(self) -> None:
+        """Bring the tables up to date; a database that does not answer now may later."""
+        try:
+            self.migrate()
+        except StoreUnavailable as error:
+            log.error("store unavailable at start", extra={"error": str(error)})
+        self.close()  # A connection must not be shared with the workers that gunicorn forks.
 
     def close(self) -> None:
         """Give up all connections; the next use opens new ones (needed after a fork)."""

@@ -22,7 +22,8 @@ from reset.db import Database
 from reset.errors import ClientUnknown, RateLimited
 from reset.tokens import keyed_hash
 
-ADDRESS = "address"  # The one purpose that is not counted by client.
+ADDRESS = "address"
+HIDDEN = frozenset({ADDRESS, "operator"})  # Not counted by client, but under a keyed hash.
 # Per client, in place of the setting. Making a picture or a sound costs more than a page, and a
 # player asks for a sound in several pieces; a proof costs a program less than letters do.
 FIXED = {

@@ -38,13 +38,15 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 class Values:
     """Takes settings by name and notes faults instead of raising, so that all are told at once.
 
-    It remembers every name that it was asked for: a name that it was not is a mistake.
+    It remembers every name that it was asked for: a name that it was not is a mistake. It took
+    secrets from ``files``.
     """
 
     def __init__(self, values: Mapping[str, str]) -> None:
         self._values = values
         self.asked: set[str] = set()
         self._faults: list[str] = []
+        self.files: list[Path] = []
 
     def fault(self, name: str, sentence: str) -> None:
         self._faults.append(f"{PREFIX}{name}: {sentence}.")
@@ -247,6 +249,7 @@ class Values:
             self.fault_of_file(f"{path.name} can be read by everybody: chmod 600 {path.name}")
 
     def _file(self, name: str, path: Path) -> str:
+        self.files.append(path)
         try:
             self.refuse_readable_by_others(path)
             return path.read_text("utf-8").strip()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from reset.cli import (
     accounts,
     audit,
+    doctor,
     keys,
     limits,
     mail,
@@ -15,12 +16,14 @@ from reset.cli import (
     trace,
     uniform,
 )
-from reset.cli.root import commands
+from reset.cli.root import REFUSED, commands, refuse_to_start
 
 __all__ = [
+    "REFUSED",
     "accounts",
     "audit",
     "commands",
+    "doctor",
     "keys",
     "limits",
     "mail",
@@ -28,6 +31,7 @@ __all__ = [
     "outbox",
     "person",
     "processes",
+    "refuse_to_start",
     "trace",
     "uniform",
 ]

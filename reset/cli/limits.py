@@ -9,7 +9,7 @@ from reset.address import normalise
 from reset.cli.output import echo_json, json_option, told_when_down
 from reset.cli.root import commands
 from reset.errors import InvalidAddress
-from reset.limits import ADDRESS, Counter, network_of
+from reset.limits import ADDRESS, HIDDEN, Counter, network_of
 from reset.service import service
 
 
@@ -29,8 +29,8 @@ def list_limits(as_json: bool) -> None:
     with told_when_down():
         found = service().limits.counters()
     full = [one for one in found if one.is_full]
-    clients = [one for one in full if one.purpose != ADDRESS]
-    addresses = len(full) - len(clients)
+    clients = [one for one in full if one.purpose not in HIDDEN]
+    addresses = sum(one.purpose == ADDRESS for one in full)
     if as_json:
         plain = [_plain(one) for one in clients]
         echo_json({"counters": len(found), "addresses_at_limit": addresses, "clients": plain})
