@@ -25,6 +25,7 @@ from reset.bearer import Bearer
 from reset.captcha import Captcha
 from reset.db import Database
 from reset.delivery import Delivery
+from reset.digest import Digest, Schedule
 from reset.embed import Headers
 from reset.errors import ConfigurationError
 from reset.files import LENT
@@ -154,6 +155,7 @@ def _service(
     settlement = Settlement(database, accounts, rules)
     bearer = Bearer(database, accounts, policy, rules, settlement)
     delivery = Delivery(database, accounts, rules)
+    daily = _digest(settings, database, rules)
     stylesheet = assets.stylesheet(app, settings.brand, settings.templates)
     composer = _composer(settings)
     return Service(
@@ -177,7 +179,7 @@ def _service(
         link_lifetime=settings.link_lifetime,
         captcha_length=settings.captcha_length,
         make_worker=lambda: Worker(
-            flow, settlement, delivery, composer, _sender(app, settings), clock
+            flow, settlement, delivery, daily, composer, _sender(app, settings), clock
         ),
         compose=composer,
         stylesheet=stylesheet,
@@ -198,6 +200,16 @@ def _limits(
         keys=settings.secret_keys,
         clock=clock,
     )
+
+
+def _digest(settings: Settings, database: Database, rules: Rules) -> Digest:
+    schedule = Schedule(
+        to=settings.help_desk_digest_to,
+        at=settings.help_desk_digest_at,
+        zone=settings.timezone,
+        language=settings.languages[0],
+    )
+    return Digest(database, schedule, public_url=rules.public_url, mail_host=rules.mail_host)
 
 
 def _composer(settings: Settings) -> Callable[[Letter], MimeMessage]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import time, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
@@ -62,6 +62,8 @@ class Settings:
     ratelimit_storage_uri: str = field(repr=False)
     trusted_proxies: int
     help_desk_user_header: str
+    help_desk_digest_to: str
+    help_desk_digest_at: time
     frame_ancestors: tuple[str, ...]
     password_profile: str
     languages: tuple[str, ...]
@@ -147,6 +149,8 @@ def _settings(read: Values, root: Path) -> Settings:
         ratelimit_storage_uri=read.redis_url("RATELIMIT_STORAGE_URI"),
         trusted_proxies=read.integer("TRUSTED_PROXIES", 0, least=0, most=5),
         help_desk_user_header=read.header("HELP_DESK_USER_HEADER"),
+        help_desk_digest_to=read.address("HELP_DESK_DIGEST_TO"),
+        help_desk_digest_at=read.clock_time("HELP_DESK_DIGEST_AT", "07:30"),
         frame_ancestors=read.origins("FRAME_ANCESTORS"),
         password_profile=read.choice("PASSWORD_PROFILE", tuple(PROFILES)),
         languages=read.choices("LANGUAGES", tuple(language.NAMES), "es,en"),

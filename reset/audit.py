@@ -197,9 +197,12 @@ def purge(tx: Transaction, *, before: datetime, unless: str, limit: int) -> int:
         sa.text(f"SELECT number {old} ORDER BY created_at LIMIT :limit"),
         {"before": stamp(before), "limit": limit},
     )
+    numbers = [row.number for row in found]
+    if not numbers:
+        return 0
     # Not in one statement: MySQL knows no limit there. So the conditions are looked at again.
     delete = sa.text(f"DELETE {old} AND number IN :numbers")
     return tx.execute(
         delete.bindparams(sa.bindparam("numbers", expanding=True)),
-        {"before": stamp(before), "numbers": [row.number for row in found]},
+        {"before": stamp(before), "numbers": numbers},
     ).rowcount

@@ -10,7 +10,7 @@ import logging
 from datetime import datetime, timedelta
 from time import sleep
 
-from reset import audit, captcha, counters, links, trail
+from reset import audit, captcha, counters, digest, links, trail
 from reset.address import normalise
 from reset.audit import ResetRequest
 from reset.db import Database
@@ -79,6 +79,7 @@ class Flow:
             captcha.purge(tx, before=now - 2 * self._captcha.lifetime)
             counters.purge(tx, now=now)
             trail.purge(tx, before=before)
+            digest.purge(tx, before=before)
         purged = 0
         while most is None or purged < most:
             with self._db.begin() as tx:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import stat
 from collections.abc import Collection, Iterable, Mapping
-from datetime import timedelta
+from datetime import datetime, time, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
@@ -133,6 +133,15 @@ class Values:
         except (OSError, ValueError, KeyError):
             self.fault(name, 'must be a time zone such as "America/Bogota"')
             return ZoneInfo(default)
+
+    def clock_time(self, name: str, default: str) -> time:
+        """A time of the day, such as 07:30."""
+        value = self.text(name, default)
+        try:
+            return datetime.strptime(value, "%H:%M").time()
+        except ValueError:
+            self.fault(name, "must be a time of the day such as 07:30")
+            return time()
 
     def color(self, name: str, default: str) -> str:
         value = self.text(name, default)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -153,3 +155,14 @@ def test_rotation_is_told_in_words(app: Flask) -> None:
     told = app.test_cli_runner().invoke(args=["reset", "keys", "new", "--rotate"])
     assert "RESET_SECRET_KEYS=PRESENT,NEW" in told.stderr
     assert len(told.stdout.split()) == 1
+
+
+def test_first_key_needs_no_settings() -> None:
+    """Who has none yet asks here for it."""
+    command = [sys.executable, "-m", "flask", "--app", "app", "reset", "keys", "new"]
+    root = Path(__file__).parents[1]
+    environ = {"FLASK_SKIP_DOTENV": "1", "PATH": ""}
+    done = subprocess.run(
+        command, cwd=root, env=environ, capture_output=True, text=True, check=True, timeout=120
+    )
+    assert len(done.stdout.strip()) == 64

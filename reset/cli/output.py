@@ -12,6 +12,7 @@ import click
 
 from reset import audit
 from reset.errors import StoreUnavailable
+from reset.findings import Finding
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 
@@ -27,6 +28,16 @@ def told_when_down() -> Iterator[None]:
 def echo_json(value: object) -> None:
     """Print *value* for programs."""
     click.echo(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+def told(finding: Finding) -> str:
+    """*finding* for a person, on up to three lines."""
+    lines = [f"{finding.level:<8} {finding.text}"]
+    if finding.why:
+        lines.append(f"{'':<8} {finding.why}")
+    if finding.remedy:
+        lines.append(f"{'':<8} -> {finding.remedy}")
+    return "\n".join(lines)
 
 
 def progress(text: str, *, done: bool = False) -> None:
