@@ -32,6 +32,7 @@ FIXED = {
     "sign_in": "20 per 15 minutes",
 }
 PER_OPERATOR = parse_many("10 per 15 minutes")
+SEARCHES = parse_many("60 per 10 minutes")  # Of one operator: enough for calls, not for a list.
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,14 @@ class Limits:
             RateLimited: there were too many.
         """
         self._hit_or_raise(self._fixed.get(purpose, self._per_ip), purpose, client_network())
+
+    def count_search(self, operator: str) -> None:
+        """Count one search of *operator*'s.
+
+        Raises:
+            RateLimited: there were too many.
+        """
+        self._hit_or_raise(SEARCHES, "search", operator)
 
     def allows_address(self, address: str) -> bool:
         """Count one request for the normalised *address*; False when there were too many."""

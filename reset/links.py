@@ -154,6 +154,15 @@ def is_claimed(tx: Transaction, account: str) -> bool:
     return found.scalar() is not None
 
 
+def has_open(tx: Transaction, account: str) -> bool:
+    """Whether *account* has a link that is open, be it past its lifetime."""
+    found = tx.execute(
+        sa.text("SELECT 1 FROM links WHERE account = :account AND state = 'open' LIMIT 1"),
+        {"account": account},
+    )
+    return found.scalar() is not None
+
+
 def open_since(tx: Transaction, account: str, *, since: datetime) -> list[Link]:
     """The open links of *account* made since *since*."""
     rows = tx.execute(

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from reset.db import Transaction, moment, new_key, stamp
 
 LONGEST_SUBJECT = 254
+LIMIT_CLEARED = "limit_cleared"  # Its subject is the address.
 _COLUMNS = "at, operator, act, subject, details"
 
 
@@ -63,6 +64,15 @@ def latest(tx: Transaction, *, limit: int) -> list[Act]:
             sa.text(f"SELECT {_COLUMNS} FROM acts ORDER BY id DESC LIMIT :limit"), {"limit": limit}
         )
     )
+
+
+def last_time(tx: Transaction, act: str, subject: str) -> datetime | None:
+    """When *act* was last done with *subject*."""
+    found = tx.execute(
+        sa.text("SELECT MAX(at) FROM acts WHERE subject = :subject AND act = :act"),
+        {"subject": subject, "act": act},
+    ).scalar()
+    return moment(found) if found else None
 
 
 def purge(tx: Transaction, *, before: datetime) -> None:

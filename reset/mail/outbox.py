@@ -43,6 +43,14 @@ class Message:
 
 
 @dataclass(frozen=True)
+class Waiting:
+    """How far a mail got, and when it is, or was, due."""
+
+    state: str
+    due_at: datetime
+
+
+@dataclass(frozen=True)
 class Retry:
     """When to try again: first after ``first``, then twice as long, at most ``most`` apart."""
 
@@ -82,6 +90,30 @@ def enqueue(
             "now": stamp(now),
         },
     )
+
+
+def last_of(tx: Transaction, request: str, kind: str) -> Waiting | None:
+    """The last mail of *kind* that was queued for *request*."""
+    row = tx.execute(
+        sa.text(
+            "SELECT state, due_at FROM outbox WHERE request = :request AND kind = :kind"
+            " ORDER BY id DESC LIMIT 1"
+        ),
+        {"request": request, "kind": kind},
+    ).one_or_none()
+    return Waiting(row.state, moment(row.due_at)) if row else None
+
+
+def hasten(tx: Transaction, request: str, kind: str, *, now: datetime) -> bool:
+    """Make a mail that waits for its next attempt due; False if none waits for one."""
+    hastened = tx.execute(
+        sa.text(
+            "UPDATE outbox SET due_at = :now WHERE request = :request AND kind = :kind"
+            " AND state = 'queued'"
+        ),
+        {"now": stamp(now), "request": request, "kind": kind},
+    )
+    return hastened.rowcount > 0
 
 
 WAITING_REQUESTS = "SELECT request FROM outbox WHERE state IN ('queued', 'sending')"
