@@ -16,6 +16,7 @@ from reset.address import normalise
 from reset.audit import ResetRequest
 from reset.db import Database, Transaction
 from reset.errors import AccountsUnavailable, ActRefused, InvalidAddress
+from reset.links import Link
 from reset.mail import outbox
 from reset.pending import Pending
 from reset.rules import Rules
@@ -121,7 +122,7 @@ class Desk:
             if not audit.is_open(tx, number):
                 raise ActRefused("closed")
             theirs = links.of_request(tx, number)
-            if theirs and all(links.used_since(tx, link.account, number) for link in theirs):
+            if theirs and all(_is_changed(tx, link) for link in theirs):
                 raise ActRefused("changed")
             hour_ago = now - timedelta(hours=1)
             if audit.count(tx, number, "sent_again", since=hour_ago) >= SENT_AGAIN_PER_HOUR:
@@ -135,7 +136,7 @@ class Desk:
             _note(tx, asked, "sent_again")
 
     def cancel_links(self, asked: Asked) -> None:
-        """Close the open links of the accounts of a request, and what waits to be mailed.
+        """Close the open links of the accounts of a request's address, and what waits to be mailed.
 
         Raises:
             ActRefused: "busy" (a password is being set), "nothing_open", or "done" already.
@@ -143,7 +144,7 @@ class Desk:
         number = asked.number
         with self._db.begin() as tx:
             self._hold(tx, asked, "links_cancelled")
-            accounts = sorted({link.account for link in links.of_request(tx, number)})
+            accounts = links.accounts_alike(tx, number)
             if any(links.is_claimed(tx, account) for account in accounts):
                 raise ActRefused("busy")
             last = outbox.last_of(tx, number, _KIND)
@@ -213,7 +214,7 @@ class Desk:
 
     def _hold(self, tx: Transaction, asked: Asked, act: str) -> None:
         """Let nobody else act on the same accounts and address; a double click comes too late."""
-        links.hold_accounts_of(tx, asked.number)
+        links.hold_accounts(tx, links.accounts_alike(tx, asked.number))
         audit.hold_alike(tx, asked.number)
         if audit.count(tx, asked.number, act) > asked.seen:
             raise ActRefused("done")
@@ -230,6 +231,10 @@ def _note(tx: Transaction, asked: Asked, act: str, subject: str = "") -> None:
         reason=asked.reason,
     )
     audit.note(tx, asked.number, act, now=asked.now, operator=asked.operator, reason=asked.reason)
+
+
+def _is_changed(tx: Transaction, link: Link) -> bool:
+    return link.state == "used" or links.used_since(tx, link.account, link.request)
 
 
 def _case(tx: Transaction, request: ResetRequest) -> Case:
