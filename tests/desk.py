@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Callable
+from contextlib import suppress
 
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from reset import audit, trail
+from reset.errors import MailRefused, RateLimited
+from reset.help_desk.acts import ACTS
+from reset.help_desk.timeline import OBSTACLES, TITLES
 from reset.trail import Act
-from tests.conftest import ADDRESS, Visitor, hidden
+from tests.conftest import ADDRESS, Portal, Visitor, hidden
 
 PASSWORD = "Tres-Canoas-Bajo-Lluvia"
-MakeOperator = Callable[..., "Operator"]
 
 
 class Operator:
@@ -24,6 +26,7 @@ class Operator:
         self.visitor = visitor
         self.name = name
         self.client: FlaskClient = visitor.app.test_client()
+        self.client.environ_base = dict(visitor.client.environ_base)  # The same language.
         visitor.parts.operators.add(name, PASSWORD, now=visitor.clock())
         self.sign_in()
 
@@ -76,6 +79,57 @@ class Operator:
         with self.visitor.parts.database.read() as tx:
             found = reversed(trail.latest(tx, limit=1000))
         return [act for act in found if act.operator == self.name and act.act != "signed_in"]
+
+
+def see_the_desk(visitor: Visitor, portal: Portal) -> None:
+    """Every page behind the door, with everything that can have happened to a request."""
+    operator = Operator(visitor)
+    for typed in (
+        "",
+        "x" * 255,
+        "4821-0937-5562",
+        "nadie@example.com",
+        "nadie",
+        ADDRESS,
+        "ana.perez",
+    ):
+        operator.search(typed)
+    with portal.down():
+        operator.search("ana.perez")
+    portal.add("sin", "")
+    operator.search("sin")
+    visitor.sender.failures = [MailRefused("550 5.1.1 unknown")]
+    for hours in (1, 1, 13):
+        visitor.ask()
+        visitor.run_worker()
+        operator.open()
+        visitor.clock.advance(hours=hours)
+    operator.get("/ayuda/pendientes")
+    path = operator.path()
+    for act in ACTS:
+        operator.act(act, path, why="other")
+        form = operator.form(act, path)
+        for _ in range(2):
+            operator.client.post(path, data=form, follow_redirects=True)
+    for happens in (*TITLES, *OBSTACLES):
+        visitor.clock.advance(seconds=1)
+        visitor.ask()
+        for answer in ("450 busy", "535 5.7.8 no", "OSError") if "mail" in happens else ("",):
+            _note(visitor, happens, answer)
+            operator.open()
+    with suppress(RateLimited):
+        while True:
+            visitor.parts.limits.count_search(operator.name)
+    operator.search("x")
+
+
+def _note(visitor: Visitor, event: str, answer: str) -> None:
+    details = {"reasons": "too_short"} if event == "password_refused" else {"reason": "x"}
+    if answer:
+        details = {"answer": answer, "mail": "reset_link"}
+    with visitor.parts.database.begin() as tx:
+        number = visitor.parts.flow.trace(ADDRESS)[0].number
+        audit.note(tx, number, event, now=visitor.clock(), **details)
 
 
 def words(page: str) -> str:

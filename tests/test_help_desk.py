@@ -364,7 +364,7 @@ def restored(visitor: Visitor) -> None:
         (opened, "El enlace se abrió hoy a las 10:00 a. m.", "pulse «Actualizar Contraseña»"),
         (weak, "La última contraseña que se intentó no se aceptó", "al menos 8 caracteres"),
         (changed, "se cambió hoy a las 10:00 a. m. La confirmación salió", "Ingrese con la nueva"),
-        (denied, "canceló la solicitud con «No fui yo»", "Su contraseña sigue igual"),
+        (denied, "La persona la canceló desde el correo", "Su contraseña sigue igual"),
         (limited, "ya salieron varios", "el más reciente todavía sirve"),
         (restored, "al recuperar una copia de seguridad", "haga otra solicitud"),
     ],

@@ -89,8 +89,9 @@ _SAY = {
         " encuentra, se lo envío otra vez."
     ),
     "denied": _(
-        "Esa solicitud se canceló desde el mismo correo, con «No fui yo». Su contraseña sigue"
-        " igual. Si quiere cambiarla, haga otra solicitud, por favor, y léame el número."
+        "Esa solicitud se canceló desde el mismo correo, como una que usted no había pedido. Su"
+        " contraseña sigue igual. Si quiere cambiarla, haga otra solicitud, por favor, y léame el"
+        " número."
     ),
     "ended": _(
         "Los enlaces que le enviamos ya no sirven. Si todavía quiere cambiar su contraseña, haga"
@@ -274,8 +275,7 @@ class Judge:
         return Standing(f"{state} {done}", _say("changed"), tone="good")
 
     def _ended(self, event: Event) -> Standing:
-        what, when = event_title(event.name), self.said(event.at)
-        state = gettext("%(what)s (%(when)s).", what=what, when=when)
+        state = f"{event_title(event.name)} ({self.said(event.at)})."
         code = _SAY_OF.get(event.name, event.name if event.name in _SAY else "unknown")
         helps = "sent_again" if event.name == "limited" else ""
         return Standing(state, _say(code), helps, tone="bad")

@@ -38,7 +38,7 @@ TITLES = {
     "change_failed": _("La contraseña no se pudo guardar: la plataforma no respondió"),
     "password_changed": _("Se cambió la contraseña"),
     "superseded": _("El enlace ya no sirve: la contraseña se cambió con otro"),
-    "denied": _("La persona canceló la solicitud con «No fui yo»"),
+    "denied": _("La persona la canceló desde el correo: no la había pedido"),
     "link_closed": _("El enlace ya no sirve: se canceló, o la cuenta cambió"),
     "restored": _("La solicitud se anuló al recuperar una copia de seguridad"),
     "expired": _("El enlace venció sin que se usara"),
