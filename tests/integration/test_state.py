@@ -9,6 +9,7 @@ import pytest
 from tests.test_captcha import *  # noqa: F403
 from tests.test_limits import *  # noqa: F403
 from tests.test_links import *  # noqa: F403
+from tests.test_operators import *  # noqa: F403
 from tests.test_worker import *  # noqa: F403
 
 
