@@ -83,7 +83,7 @@ class Operator:
 
 def see_the_desk(visitor: Visitor, portal: Portal) -> None:
     """Every page behind the door, with everything that can have happened to a request."""
-    operator = Operator(visitor)
+    operator = Operator(visitor, "lucia")
     for typed in (
         "",
         "x" * 255,
