@@ -30,6 +30,7 @@ from reset.embed import Headers
 from reset.errors import ConfigurationError
 from reset.files import LENT
 from reset.flow import Flow
+from reset.help_desk.desk import Desk
 from reset.help_desk.operators import Operators
 from reset.help_desk.sessions import DeskSessions, derived
 from reset.limits import Limits
@@ -170,6 +171,7 @@ def _service(
         delivery=delivery,
         captcha=captcha,
         limits=_limits(app, settings, database, clock),
+        desk=Desk(database, accounts, rules),
         operators=Operators(database, keys, context),
         user_header=settings.help_desk_user_header,
         brand=brand,

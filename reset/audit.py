@@ -81,6 +81,17 @@ def note(tx: Transaction, number: str, event: str, *, now: datetime, **details: 
     )
 
 
+def count(tx: Transaction, number: str, event: str, *, since: datetime | None = None) -> int:
+    """How often *event* stands in the trace of request *number*, in all or since *since*."""
+    found = tx.execute(
+        sa.text(
+            "SELECT COUNT(*) FROM events WHERE request = :number AND event = :event AND at > :since"
+        ),
+        {"number": number, "event": event, "since": stamp(since) if since else ""},
+    )
+    return int(found.scalar_one())
+
+
 def address_of(tx: Transaction, number: str) -> str | None:
     """The normalised address that request *number* was made for."""
     return tx.execute(

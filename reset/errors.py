@@ -112,6 +112,14 @@ class OperatorRefused(ResetError):
         self.codes = list(codes)
 
 
+class ActRefused(ResetError):
+    """What an operator asked for cannot be done now; ``code`` says why."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
+
+
 class MailDeferred(ResetError):
     """The mail was not taken now; another attempt is worth while.
 

@@ -23,7 +23,7 @@ from reset.errors import ClientUnknown, RateLimited
 from reset.tokens import keyed_hash
 
 ADDRESS = "address"
-HIDDEN = frozenset({ADDRESS, "operator"})  # Not counted by client, but under a keyed hash.
+NOT_BY_CLIENT = frozenset({ADDRESS, "operator", "search"})
 # Per client, in place of the setting. Making a picture or a sound costs more than a page, and a
 # player asks for a sound in several pieces; a proof costs a program less than letters do.
 FIXED = {
@@ -33,6 +33,7 @@ FIXED = {
     "sign_in": "20 per 15 minutes",
 }
 PER_OPERATOR = parse_many("10 per 15 minutes")
+SEARCHES = parse_many("60 per 10 minutes")  # Of one operator: enough for calls, not for a list.
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,14 @@ class Limits:
             RateLimited: there were too many.
         """
         self._hit_or_raise(self._fixed.get(purpose, self._per_ip), purpose, client_network())
+
+    def count_search(self, operator: str) -> None:
+        """Count one search of *operator*'s.
+
+        Raises:
+            RateLimited: there were too many.
+        """
+        self._hit_or_raise(SEARCHES, "search", operator)
 
     def allows_address(self, address: str) -> bool:
         """Count one request for the normalised *address*; False when there were too many."""

@@ -18,12 +18,15 @@ from reset.mail.outbox import OVERDUE
 
 # Then nobody waits for it any more; but what still may leave is never out of sight.
 LISTED = timedelta(days=7)
-# The last mail of its request, which was not denied, and no password of its account was set, with
-# its own link or with another.
+ATTENDED = "attended"  # In the trail: somebody was called, or whatever else was to be done.
+# The last mail of its request, which nobody attended to since, which was not denied, and no
+# password of its account was set, with its own link or with another.
 _UNSOLVED = (
     "outbox.kind = 'reset_link' AND NOT EXISTS (SELECT 1 FROM outbox AS later"
     " WHERE later.request = outbox.request AND later.kind = outbox.kind AND later.id > outbox.id)"
-    " AND requests.closed_at IS NULL AND NOT EXISTS (SELECT 1 FROM links"
+    " AND requests.closed_at IS NULL AND NOT EXISTS (SELECT 1 FROM acts"
+    f" WHERE acts.subject = outbox.request AND acts.act = '{ATTENDED}'"
+    " AND acts.at >= outbox.created_at) AND NOT EXISTS (SELECT 1 FROM links"
     " WHERE links.request = outbox.request AND links.state IN ('used', 'closed'))"
 )
 _NOT_ACCEPTED = (

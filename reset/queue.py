@@ -49,8 +49,9 @@ def retry(database: Database, number: str, *, clock: Callable[[], datetime]) -> 
     """
 
     def again(tx: Transaction, mail: Unsent, now: datetime) -> bool:
-        act = outbox.revive if mail.state == "abandoned" else outbox.hasten
-        return act(tx, mail.id, now=now)
+        if mail.state == "abandoned":
+            return outbox.revive(tx, mail.id, now=now)
+        return outbox.hasten(tx, mail.request, mail.kind, now=now)
 
     return _for_each(database, number, "mail_retried", again, clock, LISTED)
 

@@ -17,6 +17,7 @@ from reset.captcha import Captcha
 from reset.db import Database
 from reset.delivery import Delivery
 from reset.flow import Flow
+from reset.help_desk.desk import Desk
 from reset.help_desk.operators import Operators
 from reset.limits import Limits
 from reset.mail import Letter
@@ -52,6 +53,7 @@ class Service:
     captcha: Captcha
     limits: Limits
     operators: Operators
+    desk: Desk
     user_header: str
     brand: Brand
     profile: Profile

@@ -13,6 +13,7 @@ from reset.db import Transaction, moment, new_key, stamp
 
 LONGEST_SUBJECT = 254
 CONSOLE = "console"  # The operator of who acts by a command.
+LIMIT_CLEARED = "limit_cleared"  # Its subject is the address.
 _COLUMNS = "at, operator, act, subject, details"
 
 
@@ -77,6 +78,15 @@ def latest(tx: Transaction, *, limit: int) -> list[Act]:
             sa.text(f"SELECT {_COLUMNS} FROM acts ORDER BY id DESC LIMIT :limit"), {"limit": limit}
         )
     )
+
+
+def last_time(tx: Transaction, act: str, subject: str) -> datetime | None:
+    """When *act* was last done with *subject*."""
+    found = tx.execute(
+        sa.text("SELECT MAX(at) FROM acts WHERE subject = :subject AND act = :act"),
+        {"subject": subject, "act": act},
+    ).scalar()
+    return moment(found) if found else None
 
 
 def purge(tx: Transaction, *, before: datetime) -> None:

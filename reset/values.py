@@ -203,6 +203,7 @@ class Values:
         value = self.text(name)
         if value and not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*", value):
             self.fault(name, "must be the name of a header such as X-Remote-User")
+            return ""
         return value
 
     def database_url(self, name: str, default: str) -> str:

@@ -9,7 +9,7 @@ from reset.address import normalise
 from reset.cli.output import echo_json, json_option, told_when_down
 from reset.cli.root import commands
 from reset.errors import InvalidAddress
-from reset.limits import ADDRESS, HIDDEN, Counter, network_of
+from reset.limits import ADDRESS, NOT_BY_CLIENT, Counter, network_of
 from reset.service import service
 
 
@@ -29,7 +29,7 @@ def list_limits(as_json: bool) -> None:
     with told_when_down():
         found = service().limits.counters()
     full = [one for one in found if one.is_full]
-    clients = [one for one in full if one.purpose not in HIDDEN]
+    clients = [one for one in full if one.purpose not in NOT_BY_CLIENT]
     addresses = sum(one.purpose == ADDRESS for one in full)
     if as_json:
         plain = [_plain(one) for one in clients]

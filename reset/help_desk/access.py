@@ -50,9 +50,8 @@ def require_operator() -> str:
         return str(g.operator)
     found = sessions.current(now=parts.clock())
     if found is None or not parts.operators.holds(*found):
-        was_there = "operator" in session
-        session.clear()
-        if was_there:
+        if "operator" in session:
+            session.clear()
             session["over"] = True
         abort(redirect(url_for("reset.sign_in_page"), 303))
     g.operator = found[0]
@@ -64,6 +63,10 @@ def sign_in_page() -> str | AnyResponse:
     _refuse_where_a_proxy_vouches()
     if sessions.current(now=service().clock()):
         return redirect(url_for("reset.desk"), 303)  # Which sees whether it still is good.
+    if request.headers.get("Sec-Fetch-Site") == "cross-site":
+        # A link in webmail, say: the browser kept the cookie back, and a new one would replace it.
+        page = render_template("help_desk/arrival.html")
+        return make_response(page, {"Refresh": f"0; url={url_for('reset.desk')}"})
     notice = _("Su sesión terminó. Entre de nuevo.") if session.pop("over", False) else ""
     return render_template("help_desk/sign_in.html", form=SignInForm(), notice=notice)
 

@@ -9,6 +9,8 @@ from flask_wtf import FlaskForm
 from wtforms import PasswordField, StringField
 from wtforms.validators import ValidationError
 
+from reset.accounts.fields import as_text
+from reset.address import LONGEST
 from reset.embed import refuse_foreign_form
 from reset.forms import require_fields
 from reset.service import service
@@ -44,6 +46,19 @@ class SignInForm(OperatorForm):
         """Something was typed."""
         if not field.data:
             raise ValidationError(_("Escriba su contraseña."))
+
+
+class SearchForm(OperatorForm):
+    """What a caller can tell: a request number, an address, or a login."""
+
+    q = StringField()
+
+    def validate_q(self, field: StringField) -> None:
+        """Something was typed that could be one of them."""
+        if not as_text(field.data):
+            raise ValidationError(_("Escriba un número de solicitud, un correo o un usuario."))
+        if len(field.data) > LONGEST:
+            raise ValidationError(_("Es demasiado largo para un número, un correo o un usuario."))
 
 
 def accept_form(*names: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import secrets
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from urllib.parse import urlsplit
@@ -79,6 +80,8 @@ def begin(name: str, seal: str, *, now: datetime) -> None:
     """A session of *name*; nothing is kept of what the cookie held before."""
     session.clear()
     session.update(operator=name, seal=seal, since=now.timestamp(), seen=now.timestamp())
+    # Here, for Flask-WTF: two pages opened at once would each bring one of their own.
+    session["csrf_token"] = secrets.token_hex(20)
 
 
 def current(*, now: datetime) -> tuple[str, str] | None:

@@ -44,6 +44,14 @@ class Message:
 
 
 @dataclass(frozen=True)
+class Waiting:
+    """How far a mail got, and when it is, or was, due."""
+
+    state: str
+    due_at: datetime
+
+
+@dataclass(frozen=True)
 class Retry:
     """When to try again: first after ``first``, then twice as long, at most ``most`` apart."""
 
@@ -96,6 +104,30 @@ class Unsent:
     attempts: int
     created_at: datetime
     due_at: datetime
+
+
+def last_of(tx: Transaction, request: str, kind: str) -> Waiting | None:
+    """The last mail of *kind* that was queued for *request*."""
+    row = tx.execute(
+        sa.text(
+            "SELECT state, due_at FROM outbox WHERE request = :request AND kind = :kind"
+            " ORDER BY id DESC LIMIT 1"
+        ),
+        {"request": request, "kind": kind},
+    ).one_or_none()
+    return Waiting(row.state, moment(row.due_at)) if row else None
+
+
+def hasten(tx: Transaction, request: str, kind: str, *, now: datetime) -> bool:
+    """Make a mail that waits for its next attempt due; False if none waits for one."""
+    hastened = tx.execute(
+        sa.text(
+            "UPDATE outbox SET due_at = :now WHERE request = :request AND kind = :kind"
+            " AND state = 'queued'"
+        ),
+        {"now": stamp(now), "request": request, "kind": kind},
+    )
+    return hastened.rowcount > 0
 
 
 WAITING_REQUESTS = "SELECT request FROM outbox WHERE state IN ('queued', 'sending')"
@@ -221,16 +253,6 @@ def count_unsent(tx: Transaction, *, since: datetime) -> int:
     """How many `unsent` would tell of without a limit."""
     found = tx.execute(sa.text(f"SELECT COUNT(*) {_UNSENT}"), {"since": stamp(since), "after": ""})
     return int(found.scalar_one())
-
-
-def hasten(tx: Transaction, message_id: str, *, now: datetime) -> bool:
-    """Let a mail that waits be tried at once."""
-    return _changed(
-        tx,
-        "UPDATE outbox SET due_at = :now WHERE id = :id AND state = 'queued'",
-        id=message_id,
-        now=stamp(now),
-    )
 
 
 def revive(tx: Transaction, message_id: str, *, now: datetime) -> bool:
