@@ -155,7 +155,7 @@
   if (token) history.replaceState(null, '', token.form.action);
 
   // New password: rules tick while typing, what was typed can be shown.
-  const password = $('#password');
+  const password = $('form.password #password');
   if (password) {
     const form = password.form;
     const words = form.dataset;

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
+from demo.run import OPERATOR, OPERATOR_PASSWORD
 from tests.browser.conftest import Demo, Opener
 
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
@@ -39,6 +40,27 @@ def password_with_errors(page: Page, demo: Demo, links: dict[str, str]) -> None:
     expect(page.get_by_role("alert")).to_be_visible()
 
 
+def desk(page: Page, demo: Demo, links: dict[str, str]) -> None:
+    """What the help desk finds for the person of *links*."""
+    page.goto(demo.service + "/ayuda/")
+    if page.get_by_label("Contraseña").count():
+        page.get_by_label("Usuario").fill(OPERATOR)
+        page.get_by_label("Contraseña").fill(OPERATOR_PASSWORD)
+        page.get_by_role("button", name="Entrar").click()
+    page.get_by_label("Número de solicitud").fill("claudia.herrera")
+    page.get_by_role("button", name="Buscar").click()
+
+
+def case_with_errors(page: Page, demo: Demo, links: dict[str, str]) -> None:
+    desk(page, demo, links)
+    page.locator(".cases a").last.click()
+    page.get_by_text("Enviar el mensaje otra vez").click()
+    page.locator(".act form").first.evaluate(
+        "form => { form.noValidate = true; form.requestSubmit(); }"
+    )
+    expect(page.get_by_role("alert")).to_be_visible()
+
+
 def at(path: str) -> Any:
     return lambda page, demo, links: page.goto(demo.service + path)
 
@@ -58,6 +80,10 @@ STATES: dict[str, Any] = {
     "No reconocemos": at("/nueva"),
     "No reconocemos este": at("/no-fui-yo"),
     "No encontramos esta página": at("/x"),
+    "Entrar a la mesa de ayuda": at("/ayuda/entrar"),
+    "encontrada": desk,
+    "l mensaje": case_with_errors,
+    "endiente": at("/ayuda/pendientes"),
 }
 
 
@@ -103,7 +129,8 @@ def test_nothing_is_cut_off(demo: Demo, new_context: Opener, links: dict[str, st
     for name, width in at_widths(page, pages(page, demo, links), 320, 360, 768, 910, 1280):
         wide = page.evaluate("document.documentElement.scrollWidth")
         low = page.evaluate(
-            "[...document.querySelectorAll('button, summary, input:not([type=hidden]), a.button')]"
+            "[...document.querySelectorAll('button, summary, select, input:not([type=hidden]),"
+            " a.button, .cases a')]"
             ".filter(e => e.checkVisibility() && !e.closest('.visually-hidden'))"
             ".map(e => [e.outerHTML, e.getBoundingClientRect().height]).filter(e => e[1] < 44)"
         )
