@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 import functools
-import logging
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import datetime
 from email.utils import parseaddr
 from typing import Any
 from urllib.parse import urlencode
 
+import click
 from flask import Flask
+from flask.cli import FlaskGroup
 from flask_babel import get_locale
 from limits import parse_many
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 import config
 from config import Settings
-from reset import assets, cli, faults, language, logs, overrides, texts
+from reset import assets, cli, faults, language, logs, mirror, overrides, texts
 from reset.accounts import AccountBackend
 from reset.accounts.source import exclusions, open_accounts, upgrades_to
 from reset.bearer import Bearer
 from reset.captcha import Captcha
 from reset.db import Database
 from reset.delivery import Delivery
+from reset.digest import Digest, Schedule
 from reset.embed import Headers
-from reset.errors import ConfigurationError, StoreUnavailable
+from reset.errors import ConfigurationError
 from reset.files import LENT
 from reset.flow import Flow
 from reset.help_desk.desk import Desk
@@ -46,9 +46,7 @@ from reset.views import FRAMED, pages
 from reset.worker import Worker
 
 LARGEST_FORM = 64 * 1024
-CANNOT_START = 3  # Told apart from other failures in gunicorn.conf.py.
 _YEAR_SECONDS = 31_536_000
-log = logging.getLogger("reset.app")
 
 
 def create_app(
@@ -59,6 +57,8 @@ def create_app(
 ) -> Flask:
     """The service as a WSGI application.
 
+    For a command of ours it is made even where no start is allowed: the doctor then tells why.
+
     Args:
         settings: instead of those of the environment.
         accounts: instead of the backend that the settings name.
@@ -68,7 +68,26 @@ def create_app(
         SystemExit: the settings are at fault; standard error has one line for each fault.
     """
     logs.configure()
-    settings = settings or _loaded()
+    try:
+        app = _application(settings or config.load(), accounts, clock)
+    except ConfigurationError as error:
+        if not _serves_a_command():
+            cli.refuse_to_start(error.faults)
+        app = Flask(__name__)
+        app.extensions[cli.REFUSED] = error.faults
+    app.cli.add_command(cli.commands)
+    return app
+
+
+def _serves_a_command() -> bool:
+    """Whether `flask` asks for the app to see what commands it has."""
+    context = click.get_current_context(silent=True)
+    return context is not None and isinstance(context.command, FlaskGroup)
+
+
+def _application(
+    settings: Settings, accounts: AccountBackend | None, clock: Callable[[], datetime] | None
+) -> Flask:
     app = Flask(__name__, static_url_path=f"{settings.path}/static")
     app.url_map.merge_slashes = False  # A redirect would follow Host and X-Forwarded-Proto.
     app.config.update(_flask_config(settings))
@@ -79,35 +98,15 @@ def create_app(
     app.extensions["reset"] = _service(app, settings, accounts, clock)
     language.register(app, settings.languages)
     app.register_blueprint(pages, url_prefix=settings.path or None)
-    app.cli.add_command(cli.commands)
     faults.register(app)
     ancestors, public_url = settings.frame_ancestors, settings.public_url
     Headers(app, framed=FRAMED, lent=LENT, ancestors=ancestors, public_url=public_url)
+    mirror.register(app, settings.secret_keys, public_url, app.extensions["reset"].clock)
     app.jinja_env.filters["tel"] = _dialled
     app.context_processor(functools.partial(_page_values, app.extensions["reset"]))
     if settings.templates:
-        with _refusing_to_start():
-            overrides.put_before_ours(app, settings.templates)
+        overrides.put_before_ours(app, settings.templates)
     return app
-
-
-def _loaded() -> Settings:
-    with _refusing_to_start():
-        return config.load()
-
-
-def _accounts(settings: Settings, clock: Callable[[], datetime]) -> AccountBackend:
-    with _refusing_to_start():
-        return open_accounts(settings.accounts_source, clock)
-
-
-@contextmanager
-def _refusing_to_start() -> Iterator[None]:
-    try:
-        yield
-    except ConfigurationError as error:
-        print("The settings do not allow a start:", *error.faults, sep="\n", file=sys.stderr)
-        raise SystemExit(CANNOT_START) from None
 
 
 def _flask_config(settings: Settings) -> dict[str, Any]:
@@ -139,9 +138,11 @@ def _service(
     clock: Callable[[], datetime] | None,
 ) -> Service:
     keys, brand, rules = settings.secret_keys, settings.brand, _rules(settings)
-    database = _database(settings)
+    database = Database(settings.database_url)
+    if not _serves_a_command():  # Each does it itself, but for the doctor, who changes nothing.
+        database.start()
     clock = clock or database.now
-    accounts = accounts or _accounts(settings, clock)
+    accounts = accounts or open_accounts(settings.accounts_source, clock)
     captcha = Captcha(
         keys,
         length=settings.captcha_length,
@@ -155,7 +156,9 @@ def _service(
     settlement = Settlement(database, accounts, rules)
     bearer = Bearer(database, accounts, policy, rules, settlement)
     delivery = Delivery(database, accounts, rules)
-    stylesheet, composer = _stylesheet(app, settings), _composer(settings)
+    daily = _digest(settings, database, rules)
+    stylesheet = assets.stylesheet(app, settings.brand, settings.templates)
+    composer = _composer(settings)
     return Service(
         clock=clock,
         database=database,
@@ -178,11 +181,12 @@ def _service(
         link_lifetime=settings.link_lifetime,
         captcha_length=settings.captcha_length,
         make_worker=lambda: Worker(
-            flow, settlement, delivery, composer, _sender(app, settings), clock
+            flow, settlement, delivery, daily, composer, _sender(app, settings), clock
         ),
         compose=composer,
         stylesheet=stylesheet,
         page_urls=assets.urls(app, settings.path, settings.brand.logo, stylesheet),
+        settings=settings,
     )
 
 
@@ -200,6 +204,16 @@ def _limits(
     )
 
 
+def _digest(settings: Settings, database: Database, rules: Rules) -> Digest:
+    schedule = Schedule(
+        to=settings.help_desk_digest_to,
+        at=settings.help_desk_digest_at,
+        zone=settings.timezone,
+        language=settings.languages[0],
+    )
+    return Digest(database, schedule, public_url=rules.public_url, mail_host=rules.mail_host)
+
+
 def _composer(settings: Settings) -> Callable[[Letter], MimeMessage]:
     return functools.partial(
         compose,
@@ -214,17 +228,6 @@ def _sender(app: Flask, settings: Settings) -> Sender:
     return Sender(app, timeout=timeout, ehlo_host=settings.host)
 
 
-def _database(settings: Settings) -> Database:
-    """The database, brought up to date; one that does not answer now may later."""
-    database = Database(settings.database_url)
-    try:
-        database.migrate()
-    except StoreUnavailable as error:
-        log.error("store unavailable at start", extra={"error": str(error)})
-    database.close()  # A connection must not be shared with the workers that gunicorn forks.
-    return database
-
-
 def _rules(settings: Settings) -> Rules:
     mail = settings.mail
     return Rules(
@@ -236,11 +239,6 @@ def _rules(settings: Settings) -> Rules:
         retention=settings.retention,
         mails_per_account=parse_many(settings.limit_per_address),
     )
-
-
-def _stylesheet(app: Flask, settings: Settings) -> str:
-    with _refusing_to_start():
-        return assets.stylesheet(app, settings.brand, settings.templates)
 
 
 def _dialled(phone: str) -> str:

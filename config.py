@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import timedelta
+from dataclasses import dataclass, field, replace
+from datetime import time, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
@@ -42,7 +42,10 @@ class MailSettings:
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that can be set; see `.env.example` for what each means."""
+    """Everything that can be set; see `.env.example` for what each means.
+
+    ``files`` are those with secrets that it was read from.
+    """
 
     secret_keys: tuple[str, ...] = field(repr=False)
     public_url: str
@@ -59,12 +62,15 @@ class Settings:
     ratelimit_storage_uri: str = field(repr=False)
     trusted_proxies: int
     help_desk_user_header: str
+    help_desk_digest_to: str
+    help_desk_digest_at: time
     frame_ancestors: tuple[str, ...]
     password_profile: str
     languages: tuple[str, ...]
     timezone: ZoneInfo
     retention: timedelta
     templates: Path | None
+    files: tuple[Path, ...] = ()
 
     @property
     def path(self) -> str:
@@ -93,10 +99,11 @@ def load(environ: Mapping[str, str] | None = None, root: Path | None = None) -> 
     for fault in faults:
         reader.fault_of_file(fault)
     if uses_file:
+        reader.files.append(dotenv)
         reader.refuse_readable_by_others(dotenv)
     settings = _settings(reader, dotenv.parent)
     reader.raise_faults()
-    return settings
+    return replace(settings, files=tuple(dict.fromkeys(reader.files)))
 
 
 def _of_file(dotenv: Path) -> tuple[dict[str, str], list[str]]:
@@ -142,6 +149,8 @@ def _settings(read: Values, root: Path) -> Settings:
         ratelimit_storage_uri=read.redis_url("RATELIMIT_STORAGE_URI"),
         trusted_proxies=read.integer("TRUSTED_PROXIES", 0, least=0, most=5),
         help_desk_user_header=read.header("HELP_DESK_USER_HEADER"),
+        help_desk_digest_to=read.address("HELP_DESK_DIGEST_TO"),
+        help_desk_digest_at=read.clock_time("HELP_DESK_DIGEST_AT", "07:30"),
         frame_ancestors=read.origins("FRAME_ANCESTORS"),
         password_profile=read.choice("PASSWORD_PROFILE", tuple(PROFILES)),
         languages=read.choices("LANGUAGES", tuple(language.NAMES), "es,en"),

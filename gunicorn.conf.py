@@ -23,7 +23,7 @@ control_socket_disable = True
 # No header may say where the service is mounted: RESET_PUBLIC_URL does.
 forwarder_headers = ""
 
-_CANNOT_START = 3  # As in app.py, which is not imported here: a reload (HUP) must read it anew.
+_CANNOT_START = 3  # As in reset/cli/root.py; not imported: a reload (HUP) must read it anew.
 
 
 def on_starting(_: object) -> None:

@@ -7,6 +7,7 @@ read the same in every database and every client.
 from __future__ import annotations
 
 import itertools
+import logging
 import secrets
 import sqlite3
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ from reset.errors import StoreUnavailable
 
 BUSY_TIMEOUT_MS = 5000
 _TIME = "%Y-%m-%dT%H:%M:%S.%fZ"
+log = logging.getLogger(__name__)
 
 Transaction = sa.Connection
 
@@ -44,7 +46,12 @@ _counter = itertools.count()
 def new_key(now: datetime) -> str:
     """A primary key of 24 hex digits; keys of later times sort later, and in order within one."""
     serial = next(_counter) % 0x10000
-    return f"{int(now.timestamp() * 1_000_000):014x}{serial:04x}{secrets.token_hex(3)}"
+    return f"{key_of(now)}{serial:04x}{secrets.token_hex(3)}"
+
+
+def key_of(moment: datetime) -> str:
+    """What the keys of that *moment* begin with; keys of earlier times sort before it."""
+    return f"{int(moment.timestamp() * 1_000_000):014x}"
 
 
 class Database:
@@ -97,6 +104,14 @@ class Database:
             version = migrations.apply(tx)
         self._migrated = True
         return version
+
+    def start(self) -> None:
+        """Bring the tables up to date; a database that does not answer now may later."""
+        try:
+            self.migrate()
+        except StoreUnavailable as error:
+            log.error("store unavailable at start", extra={"error": str(error)})
+        self.close()  # A connection must not be shared with the workers that gunicorn forks.
 
     def close(self) -> None:
         """Give up all connections; the next use opens new ones (needed after a fork)."""
@@ -177,6 +192,8 @@ def _prepare_sqlite(engine: sa.Engine) -> None:
         connection.isolation_level = None  # We begin transactions ourselves, below.
         connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
         connection.execute("PRAGMA foreign_keys=ON")
+        # What is erased is not to be read out of free pages. Debian sets it, others do not.
+        connection.execute("PRAGMA secure_delete=ON")
         _use_wal(connection)
 
     @sa.event.listens_for(engine, "begin")

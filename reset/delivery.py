@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
-from reset import audit, links, trail
+from reset import audit, heartbeat, links, trail
 from reset.accounts import Account, AccountBackend, eligible
 from reset.db import Database, Transaction, moment
 from reset.links import Link
@@ -23,6 +24,7 @@ class Delivery:
         self._db = database
         self._accounts = accounts
         self._rules = rules
+        self.figures: Counter[str] = Counter()
 
     def claim(self, *, limit: int, now: datetime) -> list[Message]:
         """Lease due messages to the caller; looks before it locks."""
@@ -93,6 +95,16 @@ class Delivery:
             for message_id, request in outbox.newly_overdue(tx, now=now):
                 if outbox.mark_overdue(tx, message_id, now=now):
                     audit.note(tx, request, "overdue", now=now)
+
+    def show_life(self, worker: str, *, started_at: datetime, now: datetime) -> None:
+        """Write the sign of life of a *worker* that runs since *started_at*."""
+        with self._db.begin(durable=False) as tx:
+            heartbeat.beat(tx, worker, self.figures, started_at=started_at, now=now)
+
+    def show_end(self, worker: str) -> None:
+        """That *worker* ends is no fault."""
+        with self._db.begin(durable=False) as tx:
+            heartbeat.leave(tx, worker)
 
     def _reset_link(self, message: Message, *, now: datetime) -> Letter | None:
         with self._db.read() as tx:

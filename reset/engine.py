@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -182,3 +183,12 @@ def described(error: sa.exc.SQLAlchemyError) -> str:
     text = str(cause.args[-1] if cause.args else "").splitlines()
     is_harmless = _HARMLESS.fullmatch(kind) or isinstance(cause, sqlite3.OperationalError)
     return f"{kind}: {text[0]}" if is_harmless and text else kind
+
+
+def server_time(connection: sa.Connection) -> datetime:
+    """The time by the clock of the server; of SQLite that is this host's."""
+    clocks = {"postgresql": "SELECT clock_timestamp()", "mysql": "SELECT UTC_TIMESTAMP(6)"}
+    if connection.dialect.name not in clocks:
+        return datetime.now(UTC)
+    told: datetime = connection.exec_driver_sql(clocks[connection.dialect.name]).scalar_one()
+    return told if told.tzinfo else told.replace(tzinfo=UTC)

@@ -22,7 +22,8 @@ from reset.db import Database
 from reset.errors import ClientUnknown, RateLimited
 from reset.tokens import keyed_hash
 
-ADDRESS = "address"  # The one purpose that is not counted by client.
+ADDRESS = "address"
+NOT_BY_CLIENT = frozenset({ADDRESS, "operator", "search"})
 # Per client, in place of the setting. Making a picture or a sound costs more than a page, and a
 # player asks for a sound in several pieces; a proof costs a program less than letters do.
 FIXED = {
@@ -115,6 +116,11 @@ class Limits:
     def clear_client(self, network: str) -> int:
         """Forget all attempts of a client, as `network_of` tells it; how many counters ran."""
         return self._clear(one.key for one in self.counters() if one.who == network)
+
+    def counted(self, address: str) -> int:
+        """How many requests for a normalised *address* are counted now."""
+        hidden = self._hidden(address)
+        return max(self._storage.get(item.key_for(ADDRESS, hidden)) for item in self._per_address)
 
     def counters(self) -> list[Counter]:
         """All that run now."""

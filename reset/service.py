@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 from zoneinfo import ZoneInfo
 
 from flask import current_app
@@ -26,12 +26,19 @@ from reset.policy import Profile
 from reset.settlement import Settlement
 from reset.worker import Worker
 
+if TYPE_CHECKING:
+    from config import Settings
+
 
 @dataclass(frozen=True)
 class Service:
     """What the doors (views, worker, commands) need; ``clock`` tells the time in UTC.
 
-    With a ``user_header`` the proxy in front says in it which operator is at the help desk.
+    <<<<<<< HEAD
+        With a ``user_header`` the proxy in front says in it which operator is at the help desk.
+    =======
+        ``settings`` are for the doctor, whose subject they are: all others get values.
+    >>>>>>> h6_c
     """
 
     clock: Callable[[], datetime]
@@ -58,6 +65,7 @@ class Service:
     compose: Callable[[Letter], MimeMessage]
     stylesheet: str
     page_urls: Mapping[str, Any]
+    settings: Settings
 
 
 def service() -> Service:

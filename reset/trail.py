@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from reset.db import Transaction, moment, new_key, stamp
 
 LONGEST_SUBJECT = 254
+CONSOLE = "console"  # The operator of who acts by a command.
 LIMIT_CLEARED = "limit_cleared"  # Its subject is the address.
 _COLUMNS = "at, operator, act, subject, details"
 
@@ -57,6 +58,19 @@ def of_subject(tx: Transaction, subject: str) -> list[Act]:
     )
 
 
+def of_subjects(tx: Transaction, subjects: Sequence[str]) -> list[Act]:
+    """All acts on any of *subjects*, oldest first; may be empty."""
+    query = sa.text(f"SELECT {_COLUMNS} FROM acts WHERE subject IN :subjects")
+    found = (tx.execute(query.bindparams(_among(some))) for some in _parts(subjects))
+    return sorted((act for rows in found for act in _acts(rows)), key=lambda act: act.at)
+
+
+def erase(tx: Transaction, subjects: Sequence[str]) -> int:
+    """Delete all acts on any of *subjects*; returns how many."""
+    query = sa.text("DELETE FROM acts WHERE subject IN :subjects")
+    return sum(tx.execute(query.bindparams(_among(some))).rowcount for some in _parts(subjects))
+
+
 def latest(tx: Transaction, *, limit: int) -> list[Act]:
     """The last *limit* acts of all operators, newest first."""
     return _acts(
@@ -78,6 +92,15 @@ def last_time(tx: Transaction, act: str, subject: str) -> datetime | None:
 def purge(tx: Transaction, *, before: datetime) -> None:
     """Delete the acts older than *before*."""
     tx.execute(sa.text("DELETE FROM acts WHERE at < :before"), {"before": stamp(before)})
+
+
+def _among(subjects: Sequence[str]) -> sa.BindParameter[Sequence[str]]:
+    return sa.bindparam("subjects", subjects, expanding=True)
+
+
+def _parts(subjects: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Few enough for one statement of any database."""
+    return (subjects[at : at + 500] for at in range(0, len(subjects), 500))
 
 
 def _acts(rows: Iterable[sa.Row[tuple[str, ...]]]) -> list[Act]:

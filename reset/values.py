@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import stat
 from collections.abc import Collection, Iterable, Mapping
-from datetime import timedelta
+from datetime import datetime, time, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
@@ -38,13 +38,15 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 class Values:
     """Takes settings by name and notes faults instead of raising, so that all are told at once.
 
-    It remembers every name that it was asked for: a name that it was not is a mistake.
+    It remembers every name that it was asked for: a name that it was not is a mistake. It took
+    secrets from ``files``.
     """
 
     def __init__(self, values: Mapping[str, str]) -> None:
         self._values = values
         self.asked: set[str] = set()
         self._faults: list[str] = []
+        self.files: list[Path] = []
 
     def fault(self, name: str, sentence: str) -> None:
         self._faults.append(f"{PREFIX}{name}: {sentence}.")
@@ -131,6 +133,15 @@ class Values:
         except (OSError, ValueError, KeyError):
             self.fault(name, 'must be a time zone such as "America/Bogota"')
             return ZoneInfo(default)
+
+    def clock_time(self, name: str, default: str) -> time:
+        """A time of the day, such as 07:30."""
+        value = self.text(name, default)
+        try:
+            return datetime.strptime(value, "%H:%M").time()
+        except ValueError:
+            self.fault(name, "must be a time of the day such as 07:30")
+            return time()
 
     def color(self, name: str, default: str) -> str:
         value = self.text(name, default)
@@ -248,6 +259,7 @@ class Values:
             self.fault_of_file(f"{path.name} can be read by everybody: chmod 600 {path.name}")
 
     def _file(self, name: str, path: Path) -> str:
+        self.files.append(path)
         try:
             self.refuse_readable_by_others(path)
             return path.read_text("utf-8").strip()

@@ -215,7 +215,13 @@ class Visitor:
         self.parts = parts
         real = parts.make_worker()
         self.worker = Worker(
-            parts.flow, parts.settlement, parts.delivery, real._compose, sender, clock
+            parts.flow,
+            parts.settlement,
+            parts.delivery,
+            real._digest,
+            real._compose,
+            sender,
+            clock,
         )
 
     def challenge(self) -> str:

@@ -2,7 +2,36 @@
 
 from __future__ import annotations
 
-from reset.cli import accounts, mail, operators, processes, trace, uniform
-from reset.cli.root import commands
+from reset.cli import (
+    accounts,
+    audit,
+    doctor,
+    keys,
+    limits,
+    mail,
+    operators,
+    outbox,
+    person,
+    processes,
+    trace,
+    uniform,
+)
+from reset.cli.root import REFUSED, commands, refuse_to_start
 
-__all__ = ["accounts", "commands", "mail", "operators", "processes", "trace", "uniform"]
+__all__ = [
+    "REFUSED",
+    "accounts",
+    "audit",
+    "commands",
+    "doctor",
+    "keys",
+    "limits",
+    "mail",
+    "operators",
+    "outbox",
+    "person",
+    "processes",
+    "refuse_to_start",
+    "trace",
+    "uniform",
+]

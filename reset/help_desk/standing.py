@@ -104,7 +104,7 @@ _SAY_OF = {
     **dict.fromkeys(("account_inactive", "account_ambiguous"), "needs_check"),
     **dict.fromkeys(("address_ambiguous", "hash_unknown"), "needs_check"),
     **dict.fromkeys(("request_closed", "links_cancelled", "restored"), "ended"),
-    **dict.fromkeys(("superseded", "link_closed"), "ended"),
+    **dict.fromkeys(("superseded", "link_closed", "mail_dropped"), "ended"),
     **dict.fromkeys(("no_mailbox", "no_domain", "mailbox_disabled", "unwritable"), "no_mailbox"),
 }
 
@@ -160,7 +160,7 @@ class Judge:
             return self._changed(event, events)
         if event.name in ("mail_sent", "link_opened", "password_refused", "change_failed"):
             return self._mailed(event, events)
-        if event.name in ("requested", "sent_again", "account_found"):
+        if event.name in ("requested", "sent_again", "mail_retried", "account_found"):
             return self._queued(event, due_at)
         if event.name == "mail_deferred":
             return self._deferred(event, due_at)

@@ -42,6 +42,8 @@ TITLES = {
     "link_closed": _("El enlace ya no sirve: se canceló, o la cuenta cambió"),
     "restored": _("La solicitud se anuló al recuperar una copia de seguridad"),
     "expired": _("El enlace venció sin que se usara"),
+    "mail_retried": _("El mensaje se intenta otra vez enseguida"),
+    "mail_dropped": _("El mensaje se retiró: ya no se envía"),
     "sent_again": _("Mesa de ayuda: enviar otra vez"),
     "links_cancelled": _("Mesa de ayuda: cancelar los enlaces"),
     "limit_cleared": _("Mesa de ayuda: quitar el límite"),

@@ -251,12 +251,12 @@ def _address(name: str, spec: str) -> Address:
 def _outage(error: Exception) -> MailDeferred:
     """What was refused to no mail in particular, so that none is given up for it."""
     final = isinstance(error, smtplib.SMTPResponseException) and error.smtp_code >= 500
-    return MailDeferred(_answer(error), server_down=True, refuses_us=final)
+    return MailDeferred(answer_of(error), server_down=True, refuses_us=final)
 
 
 def _judged(error: Exception) -> MailRefused | MailDeferred:
     """What a failed hand-over means for the message."""
-    answer = _answer(error)
+    answer = answer_of(error)
     if isinstance(error, smtplib.SMTPRecipientsRefused):
         codes = [code for code, _ in error.recipients.values()]
         return MailRefused(answer) if min(codes) >= 500 else MailDeferred(answer)
@@ -267,7 +267,7 @@ def _judged(error: Exception) -> MailRefused | MailDeferred:
     return MailDeferred(answer)
 
 
-def _answer(error: Exception) -> str:
+def answer_of(error: Exception) -> str:
     """What the server said, on one line and not too long; else the kind of the error."""
     if isinstance(error, smtplib.SMTPRecipientsRefused):
         code, said = next(iter(error.recipients.values()))

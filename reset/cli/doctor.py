@@ -1,0 +1,110 @@
+"""What is wrong, why it matters, and what to do: `flask reset doctor`."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+from flask import current_app
+
+from reset.cli.output import json_option
+from reset.cli.root import REFUSED, commands
+from reset.doctor import (
+    Case,
+    Told,
+    accounts,
+    clock,
+    desk,
+    examine,
+    limiter,
+    mail,
+    public,
+    settings,
+    state,
+    worker,
+)
+from reset.service import service
+
+_CHECKS = {
+    "settings": settings.check,
+    "database": state.check,
+    "accounts": accounts.check,
+    "mail": mail.check,
+    "worker": worker.check,
+    "limits": limiter.check,
+    "clock": clock.check,
+    "help desk": desk.check,
+}
+_WORTH_TELLING = ("fault", "warning")
+
+
+@commands.command()
+@click.option("--mail-to", metavar="ADDRESS", default="", help="Ask the mail server about ADDRESS.")
+@click.option("--from-outside", is_flag=True, help="Visit RESET_PUBLIC_URL as its visitors do.")
+@click.option("--verbose", is_flag=True, help="Show what is well, too, and notes.")
+@json_option
+def doctor(mail_to: str, from_outside: bool, verbose: bool, as_json: bool) -> None:
+    """Look the whole installation over: what is wrong, why it matters, what to do.
+
+    A healthy one is one line. Nothing is changed or sent: the mail server is asked whether it would
+    take a mail (for ADDRESS, or for RESET_SUPPORT_EMAIL), a change of a password is undone. A visit
+    from outside counts towards the limits of this host's address.
+
+    \b
+    Ends with status
+      0  all is well, or there are warnings and notes only
+      1  there is a fault: something does not work, or is not safe
+    """
+    shown = []
+    for told in _examined(mail_to, from_outside):
+        shown.append(told)
+        if not as_json and (verbose or told.finding.level in _WORTH_TELLING):
+            click.echo(_lines(told))
+    if as_json:
+        plain = [{"subject": told.subject, **asdict(told.finding)} for told in shown]
+        click.echo(json.dumps(plain, ensure_ascii=False, indent=2))
+    else:
+        click.echo(_summary(shown))
+    if any(told.finding.level == "fault" for told in shown):
+        sys.exit(1)
+
+
+def _examined(mail_to: str, from_outside: bool) -> Iterable[Told]:
+    refused = current_app.extensions.get(REFUSED)
+    if refused:
+        return [Told("settings", finding) for finding in settings.refused(refused, _names())]
+    checks = _CHECKS | ({"public address": public.check} if from_outside else {})
+    return examine(checks, Case(current_app._get_current_object(), service(), mail_to))  # type: ignore[attr-defined]
+
+
+def _names() -> list[str]:
+    """All settings that there are."""
+    example = Path(current_app.root_path) / ".env.example"
+    text = example.read_text("utf-8") if example.exists() else ""
+    return re.findall(r"^(?:# )?(RESET_\w+)=", text, re.MULTILINE)
+
+
+def _lines(told: Told) -> str:
+    finding = told.finding
+    lines = [f"{finding.level:<8} {told.subject}: {finding.text}"]
+    if finding.why:
+        lines.append(f"{'':<8} {finding.why}")
+    if finding.remedy:
+        lines.append(f"{'':<8} -> {finding.remedy}")
+    return "\n".join(lines)
+
+
+def _summary(shown: list[Told]) -> str:
+    def count(level: str) -> int:
+        return sum(told.finding.level == level for told in shown)
+
+    faults, warnings, notes = count("fault"), count("warning"), count("note")
+    also = f", {notes} notes (--verbose)" if notes else ""
+    if not faults and not warnings:
+        return f"all is well: {len(shown)} checks{also}"
+    return f"faults: {faults}, warnings: {warnings}, of {len(shown)} checks{also}"

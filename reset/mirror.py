@@ -1,0 +1,62 @@
+"""What the service sees of its caller, told to who holds its keys: for `flask reset doctor`.
+
+Only so can the doctor, who comes in through the proxies as visitors do, learn what reached us of
+it. The question is a signed token that soon expires; to all others nothing is different.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+
+from flask import Flask, Response, request
+
+from reset.errors import BadToken
+from reset.tokens import Tokens, new_id
+
+QUESTION = "X-Reset-Doctor"
+ANSWER = "X-Reset-Seen"
+LIFETIME = timedelta(minutes=2)  # Either way: two clocks may differ.
+_LONGEST = 200
+
+
+def question(keys: Sequence[str], public_url: str, *, now: datetime) -> str:
+    """The value of the header ``QUESTION``."""
+    return Tokens(keys, "doctor", public_url).make(new_id(), now=now)
+
+
+def register(
+    app: Flask, keys: Sequence[str], public_url: str, clock: Callable[[], datetime]
+) -> None:
+    """Let every answer of *app* to a genuine question say what was seen."""
+    tokens = Tokens(keys, "doctor", public_url)
+
+    def answer(response: Response) -> Response:
+        asked = request.headers.get(QUESTION)
+        if asked is not None and _is_fresh(tokens, asked, clock()):
+            response.headers[ANSWER] = json.dumps(_seen())
+        return response
+
+    app.after_request(answer)
+
+
+def _is_fresh(tokens: Tokens, asked: str, now: datetime) -> bool:
+    try:
+        _, made_at = tokens.read(asked)
+    except BadToken:
+        return False
+    return abs(now - made_at) <= LIFETIME
+
+
+def _seen() -> dict[str, str]:
+    """The address, scheme and host that counted, and those that came with the connection."""
+    before = request.environ.get("werkzeug.proxy_fix.orig", request.environ)
+    seen = {
+        "address": request.remote_addr or "",
+        "scheme": request.scheme,
+        "host": request.environ.get("HTTP_HOST", ""),
+        "peer": before.get("REMOTE_ADDR") or "",
+        "forwarded_for": request.headers.get("X-Forwarded-For", ""),
+    }
+    return {name: str(value)[:_LONGEST] for name, value in seen.items()}
