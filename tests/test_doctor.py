@@ -25,9 +25,10 @@ from flask import Flask
 import config
 from config import Settings
 from reset import doctor as package
-from reset import heartbeat, migrations, mirror
+from reset import engine, heartbeat, migrations, mirror
 from reset.accounts.sql import Table
 from reset.db import Database, stamp
+from reset.doctor import clock as clock_check
 from reset.doctor import mail as mail_check
 from reset.doctor import settings as settings_check
 from reset.doctor import state as state_check
@@ -92,8 +93,9 @@ def clinic(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Clinic:
     """Everything as it should be: a worker lives, and nobody is root."""
-    monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    monkeypatch.setenv("PATH", "/nowhere")  # Whether this machine's clock is right is not ours.
+    monkeypatch.setattr(settings_check, "geteuid", lambda: 1000)
+    # Whether the clock of the machine that runs the tests is right is not to matter.
+    monkeypatch.setattr(clock_check, "TIMEDATECTL", "/nowhere/timedatectl")
     healthy = replace(
         settings,
         secret_keys=(secrets.token_urlsafe(48),),
@@ -309,10 +311,23 @@ def test_fault_says_what_why_and_what_to_do(clinic: Clinic) -> None:
 
 def test_root_is_told_to_be_somebody_else(clinic: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
     """Root reads and writes everything: what the service may not, he does not see."""
-    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(settings_check, "geteuid", lambda: 0)
     finding = the_one(clinic.examine(), "warning")
     assert "started as root" in finding["text"]
     assert finding["remedy"].startswith("sudo -u restablecer")
+
+
+def test_clock_that_nobody_sets(
+    clinic: Clinic, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As systemd tells it."""
+    command = tmp_path / "timedatectl"
+    command.write_text("#!/bin/sh\necho no\n")
+    command.chmod(0o755)
+    monkeypatch.setattr(clock_check, "TIMEDATECTL", str(command))
+    finding = the_one(clinic.examine())
+    assert finding["text"] == "this host's clock is not synchronised (NTP)"
+    assert finding["remedy"] == "timedatectl set-ntp true"
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o620])
@@ -386,8 +401,9 @@ def test_state_in_hands_of_another_user(clinic: Clinic, tmp_path: Path) -> None:
     assert finding["remedy"] == f"chown --reference={tmp_path} {tmp_path}/reset.sqlite"
 
 
-def test_state_that_is_locked(clinic: Clinic) -> None:
+def test_state_that_is_locked(clinic: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
     """Somebody works at the file with another program, and never ends."""
+    monkeypatch.setattr(engine, "TIMEOUT_SECONDS", 0.2)
     app = clinic.app()
     with closing(sqlite3.connect(clinic.settings.database_url[10:], isolation_level=None)) as db:
         db.execute("BEGIN IMMEDIATE")

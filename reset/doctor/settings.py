@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import difflib
 import itertools
-import os
 import re
 import stat
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from os import geteuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -114,7 +114,7 @@ def _is_typed(key: str) -> bool:
 
 
 def _user() -> Iterator[Finding]:
-    if os.geteuid() == 0:
+    if geteuid() == 0:
         text = "the doctor was started as root, which may read and write everything"
         remedy = f"sudo -u restablecer {command('doctor')} (the user of web and worker)"
         why = "what keeps the service's own user from a file or socket is not seen"
