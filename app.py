@@ -25,10 +25,14 @@ from reset.bearer import Bearer
 from reset.captcha import Captcha
 from reset.db import Database
 from reset.delivery import Delivery
+from reset.digest import Digest, Schedule
 from reset.embed import Headers
 from reset.errors import ConfigurationError
 from reset.files import LENT
 from reset.flow import Flow
+from reset.help_desk.desk import Desk
+from reset.help_desk.operators import Operators
+from reset.help_desk.sessions import DeskSessions, derived
 from reset.limits import Limits
 from reset.mail import Letter
 from reset.mail.messages import compose
@@ -90,6 +94,7 @@ def _application(
     if settings.trusted_proxies:
         hops = settings.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, hops, hops, 0, 0, 0)  # type: ignore[method-assign]
+    app.session_interface = DeskSessions(settings.secret_keys, settings.public_url)
     app.extensions["reset"] = _service(app, settings, accounts, clock)
     language.register(app, settings.languages)
     app.register_blueprint(pages, url_prefix=settings.path or None)
@@ -107,7 +112,9 @@ def _application(
 def _flask_config(settings: Settings) -> dict[str, Any]:
     mail = settings.mail
     return {
-        # SECRET_KEY stays unset: with it Flask would open a cookie session on every request.
+        # SECRET_KEY stays unset: nothing but the help desk has a session, see DeskSessions.
+        "WTF_CSRF_SECRET_KEY": derived(settings.secret_keys, "forms", settings.public_url),
+        "WTF_CSRF_TIME_LIMIT": None,  # A form is good for as long as the session that it is of.
         "TRUSTED_HOSTS": [settings.host, "localhost", "127.0.0.1"],
         "MAX_CONTENT_LENGTH": LARGEST_FORM,
         "MAX_FORM_MEMORY_SIZE": LARGEST_FORM,
@@ -143,11 +150,13 @@ def _service(
         voice=settings.captcha_voice,
     )
     profile = PROFILES[settings.password_profile]
-    policy = Policy(profile, (brand.name, brand.organisation, settings.host))
+    context = (brand.name, brand.organisation, settings.host)
+    policy = Policy(profile, context)
     flow = Flow(database, captcha, rules)
     settlement = Settlement(database, accounts, rules)
     bearer = Bearer(database, accounts, policy, rules, settlement)
     delivery = Delivery(database, accounts, rules)
+    daily = _digest(settings, database, rules)
     stylesheet = assets.stylesheet(app, settings.brand, settings.templates)
     composer = _composer(settings)
     return Service(
@@ -162,6 +171,9 @@ def _service(
         delivery=delivery,
         captcha=captcha,
         limits=_limits(app, settings, database, clock),
+        desk=Desk(database, accounts, rules),
+        operators=Operators(database, keys, context),
+        user_header=settings.help_desk_user_header,
         brand=brand,
         profile=profile,
         public_url=settings.public_url,
@@ -169,7 +181,7 @@ def _service(
         link_lifetime=settings.link_lifetime,
         captcha_length=settings.captcha_length,
         make_worker=lambda: Worker(
-            flow, settlement, delivery, composer, _sender(app, settings), clock
+            flow, settlement, delivery, daily, composer, _sender(app, settings), clock
         ),
         compose=composer,
         stylesheet=stylesheet,
@@ -190,6 +202,16 @@ def _limits(
         keys=settings.secret_keys,
         clock=clock,
     )
+
+
+def _digest(settings: Settings, database: Database, rules: Rules) -> Digest:
+    schedule = Schedule(
+        to=settings.help_desk_digest_to,
+        at=settings.help_desk_digest_at,
+        zone=settings.timezone,
+        language=settings.languages[0],
+    )
+    return Digest(database, schedule, public_url=rules.public_url, mail_host=rules.mail_host)
 
 
 def _composer(settings: Settings) -> Callable[[Letter], MimeMessage]:

@@ -81,6 +81,17 @@ def note(tx: Transaction, number: str, event: str, *, now: datetime, **details: 
     )
 
 
+def count(tx: Transaction, number: str, event: str, *, since: datetime | None = None) -> int:
+    """How often *event* stands in the trace of request *number*, in all or since *since*."""
+    found = tx.execute(
+        sa.text(
+            "SELECT COUNT(*) FROM events WHERE request = :number AND event = :event AND at > :since"
+        ),
+        {"number": number, "event": event, "since": stamp(since) if since else ""},
+    )
+    return int(found.scalar_one())
+
+
 def address_of(tx: Transaction, number: str) -> str | None:
     """The normalised address that request *number* was made for."""
     return tx.execute(
@@ -151,6 +162,20 @@ def by_address(tx: Transaction, address: str, *, limit: int = 20) -> list[ResetR
     ]
 
 
+def all_of(tx: Transaction, address: str) -> list[ResetRequest]:
+    """Every request for a normalised *address*, oldest first; may be empty."""
+    rows = tx.execute(
+        sa.text("SELECT number FROM requests WHERE address = :address ORDER BY created_at, number"),
+        {"address": address},
+    )
+    return list(filter(None, (by_number(tx, row.number) for row in rows.all())))
+
+
+def erase(tx: Transaction, address: str) -> None:
+    """Delete every request for a normalised *address* with all that hangs on it."""
+    tx.execute(sa.text("DELETE FROM requests WHERE address = :address"), {"address": address})
+
+
 def _events(tx: Transaction, number: str) -> list[Event]:
     rows = tx.execute(
         sa.text("SELECT at, event, details FROM events WHERE request = :number ORDER BY id"),
@@ -159,16 +184,36 @@ def _events(tx: Transaction, number: str) -> list[Event]:
     return [Event(moment(row.at), row.event, json.loads(row.details)) for row in rows]
 
 
-def purge(tx: Transaction, *, before: datetime, unless: str) -> int:
-    """Delete requests older than *before* with all that hangs on them; returns how many.
+def last_answer(tx: Transaction, number: str, mail: str) -> str:
+    """What the mail server said last to a *mail* (a kind) of request *number*; "" if nothing."""
+    said = [
+        str(event.details["answer"])
+        for event in _events(tx, number)
+        if event.details.get("mail") == mail and "answer" in event.details
+    ]
+    return said[-1] if said else ""
+
+
+def purge(tx: Transaction, *, before: datetime, unless: str, limit: int) -> int:
+    """Delete up to *limit* requests older than *before* with all that hangs on them; how many.
 
     Nothing may have happened to them since: a mail that left late brought a link that lives on.
     *unless* is a SELECT of the numbers that are still needed.
     """
+    old = (
+        f"FROM requests WHERE created_at < :before AND number NOT IN ({unless})"
+        " AND NOT EXISTS (SELECT 1 FROM events WHERE request = number AND at >= :before)"
+    )
+    found = tx.execute(
+        sa.text(f"SELECT number {old} ORDER BY created_at LIMIT :limit"),
+        {"before": stamp(before), "limit": limit},
+    )
+    numbers = [row.number for row in found]
+    if not numbers:
+        return 0
+    # Not in one statement: MySQL knows no limit there. So the conditions are looked at again.
+    delete = sa.text(f"DELETE {old} AND number IN :numbers")
     return tx.execute(
-        sa.text(
-            f"DELETE FROM requests WHERE created_at < :before AND number NOT IN ({unless})"
-            " AND NOT EXISTS (SELECT 1 FROM events WHERE request = number AND at >= :before)"
-        ),
-        {"before": stamp(before)},
+        delete.bindparams(sa.bindparam("numbers", expanding=True)),
+        {"before": stamp(before), "numbers": numbers},
     ).rowcount

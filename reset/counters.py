@@ -9,7 +9,9 @@ from time import monotonic, time
 from typing import Any, ClassVar, TypeVar, cast
 
 import sqlalchemy as sa
+from limits.storage import RedisStorage as OfRedis
 from limits.storage import Storage, storage_from_string
+from redis import Redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -92,6 +94,18 @@ class DatabaseStorage(Storage):
         with self._db.begin(durable=False) as tx:
             tx.execute(sa.text("DELETE FROM limits WHERE bucket = :key"), {"key": key})
 
+    def live(self) -> list[tuple[str, int, datetime]]:
+        """Every key whose window is not over, with its hits and the end of the window."""
+        with self._db.read() as tx:
+            rows = tx.execute(
+                sa.text(
+                    "SELECT bucket, hits, expires_at FROM limits WHERE expires_at > :now"
+                    " ORDER BY bucket"
+                ),
+                {"now": stamp(self._clock())},
+            )
+            return [(row.bucket, int(row.hits), moment(row.expires_at)) for row in rows]
+
     def _live(self, key: str) -> sa.Row[Any] | None:
         with self._db.read() as tx:
             return tx.execute(
@@ -124,7 +138,7 @@ class RedisStorage(DatabaseStorage):
             "socket_connect_timeout": REDIS_TIMEOUT_SECONDS,
             "retry": Retry(NoBackoff(), 1),  # Of its own it would wait for seconds.
         }
-        self._redis = cast(Storage, storage_from_string(redis_url, **options))
+        self._redis = cast(OfRedis, storage_from_string(redis_url, **options))
         self._again_at = monotonic()
 
     def incr(self, key: str, expiry: int, amount: int = 1) -> int:
@@ -142,6 +156,31 @@ class RedisStorage(DatabaseStorage):
         # The library counts from this host's clock, and we from the one that all hosts share.
         shared = self._clock().timestamp()
         return self._either(lambda: self._redis.get_expiry(key) - time() + shared, lambda: own(key))
+
+    def clear(self, key: str) -> None:
+        super().clear(key)  # What was counted while Redis was away.
+        self._either(lambda: self._redis.clear(key), lambda: None)
+
+    def live(self) -> list[tuple[str, int, datetime]]:
+        return self._either(self._live_in_redis, super().live)
+
+    def _live_in_redis(self) -> list[tuple[str, int, datetime]]:
+        redis = cast(Redis, self._redis.get_connection())
+        prefix = self._redis.prefixed_key("")
+        keys = sorted(key.decode() for key in redis.scan_iter(f"{prefix}LIMITER/*", count=1000))
+        now, found = self._clock(), []
+        for start in range(0, len(keys), 1000):
+            some = keys[start : start + 1000]
+            ask = redis.pipeline(transaction=False)
+            for key in some:
+                ask.get(key)
+                ask.ttl(key)
+            said = ask.execute()
+            for key, hits, seconds in zip(some, said[::2], said[1::2], strict=True):
+                if hits:  # Else it was over meanwhile.
+                    until = now + timedelta(seconds=seconds)
+                    found.append((key.removeprefix(prefix), int(hits), until))
+        return found
 
     def _either(self, redis: Callable[[], _T], own: Callable[[], _T]) -> _T:
         if monotonic() >= self._again_at:

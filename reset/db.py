@@ -46,7 +46,12 @@ _counter = itertools.count()
 def new_key(now: datetime) -> str:
     """A primary key of 24 hex digits; keys of later times sort later, and in order within one."""
     serial = next(_counter) % 0x10000
-    return f"{int(now.timestamp() * 1_000_000):014x}{serial:04x}{secrets.token_hex(3)}"
+    return f"{key_of(now)}{serial:04x}{secrets.token_hex(3)}"
+
+
+def key_of(moment: datetime) -> str:
+    """What the keys of that *moment* begin with; keys of earlier times sort before it."""
+    return f"{int(moment.timestamp() * 1_000_000):014x}"
 
 
 class Database:
@@ -187,6 +192,8 @@ def _prepare_sqlite(engine: sa.Engine) -> None:
         connection.isolation_level = None  # We begin transactions ourselves, below.
         connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
         connection.execute("PRAGMA foreign_keys=ON")
+        # What is erased is not to be read out of free pages. Debian sets it, others do not.
+        connection.execute("PRAGMA secure_delete=ON")
         _use_wal(connection)
 
     @sa.event.listens_for(engine, "begin")

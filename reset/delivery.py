@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
-from reset import audit, heartbeat, links
+from reset import audit, heartbeat, links, trail
 from reset.accounts import Account, AccountBackend, eligible
 from reset.db import Database, Transaction, moment
 from reset.links import Link
@@ -51,7 +51,7 @@ class Delivery:
     def note_sent(self, message: Message, *, now: datetime) -> None:
         """The mail server took *message*."""
         with self._db.begin() as tx:
-            if outbox.mark_sent(tx, message):
+            if outbox.mark_sent(tx, message, now=now):
                 audit.note(tx, message.request, "mail_sent", now=now, **_attempt(message))
 
     def note_deferred(self, message: Message, answer: str, *, now: datetime) -> None:
@@ -149,6 +149,8 @@ class Delivery:
 
         Without such a link the mail leaves: who asks too often must not lock the owner out.
         """
+        if message.content.get("again"):
+            return False  # An operator asked for it, who hears that the mail does not arrive.
         if message.content["limited"] == "no" and not self._are_mailed_enough(
             tx, message.request, accounts, now=now
         ):
@@ -167,11 +169,19 @@ class Delivery:
     ) -> bool:
         """Whether an account got as many mails as an address may ask for.
 
-        Counted by the mails themselves: it holds whatever became of the counters.
+        Counted by the mails themselves: it holds whatever became of the counters, but for those
+        that an operator cleared.
         """
+        address = audit.address_of(tx, request) or ""
+        cleared = trail.last_time(tx, trail.LIMIT_CLEARED, address) or datetime.min.replace(
+            tzinfo=UTC
+        )
         return any(
             links.mailed_since(
-                tx, account.id, now - timedelta(seconds=limit.get_expiry()), but=request
+                tx,
+                account.id,
+                max(cleared, now - timedelta(seconds=limit.get_expiry())),
+                but=request,
             )
             >= limit.amount
             for account in accounts

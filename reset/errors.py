@@ -104,6 +104,22 @@ class PasswordRefused(ResetError):
         self.codes = list(codes)
 
 
+class OperatorRefused(ResetError):
+    """Somebody is not added, or not let in, as an operator; ``codes`` say why."""
+
+    def __init__(self, codes: Sequence[str]) -> None:
+        super().__init__(", ".join(codes))
+        self.codes = list(codes)
+
+
+class ActRefused(ResetError):
+    """What an operator asked for cannot be done now; ``code`` says why."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
+
+
 class MailDeferred(ResetError):
     """The mail was not taken now; another attempt is worth while.
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 from datetime import datetime, timedelta
+from time import sleep
 
-from reset import audit, captcha, counters, links
+from reset import audit, captcha, counters, digest, links, trail
 from reset.address import normalise
 from reset.audit import ResetRequest
 from reset.db import Database
@@ -18,6 +19,8 @@ from reset.mail import outbox
 from reset.rules import Rules
 
 UNATTENDED = timedelta(minutes=5)
+PURGE_STEP = 200
+PURGE_PAUSE_SECONDS = 0.05
 log = logging.getLogger(__name__)
 
 
@@ -65,14 +68,30 @@ class Flow:
         log.info("request stored", extra={"request": number})
         return number
 
-    def purge(self, *, now: datetime) -> int:
-        """Delete what is older than the retention; returns how many requests."""
+    def purge(self, *, now: datetime, most: int | None = None) -> int:
+        """Delete what is older than the retention; returns how many requests, up to *most*.
+
+        In steps: what visitors send meanwhile waits for one of them, not for all.
+        """
+        before = now - self._rules.retention
         with self._db.begin() as tx:
             # Twice the lifetime: another host's clock may be behind.
             captcha.purge(tx, before=now - 2 * self._captcha.lifetime)
             counters.purge(tx, now=now)
-            before = now - self._rules.retention
-            return audit.purge(tx, before=before, unless=outbox.WAITING_REQUESTS)
+            trail.purge(tx, before=before)
+            digest.purge(tx, before=before)
+        purged = 0
+        while most is None or purged < most:
+            with self._db.begin() as tx:
+                step = audit.purge(
+                    tx, before=before, unless=outbox.WAITING_REQUESTS, limit=PURGE_STEP
+                )
+            purged += step
+            if step < PURGE_STEP:
+                break
+            # SQLite has no queue of writers: who waits looks again after some milliseconds.
+            sleep(PURGE_PAUSE_SECONDS)
+        return purged
 
     def restored(self, *, now: datetime) -> int:
         """Void what a backup held as pending: since then it was mailed and used, or it was not.

@@ -7,21 +7,53 @@ from __future__ import annotations
 
 import ipaddress
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import cast
 
 from flask import Flask, request
 from flask_limiter import Limiter
 from limits import RateLimitItem, parse_many
 
 from reset import counters
+from reset.counters import DatabaseStorage
 from reset.db import Database
 from reset.errors import ClientUnknown, RateLimited
 from reset.tokens import keyed_hash
 
+ADDRESS = "address"
+NOT_BY_CLIENT = frozenset({ADDRESS, "operator", "search"})
 # Per client, in place of the setting. Making a picture or a sound costs more than a page, and a
 # player asks for a sound in several pieces; a proof costs a program less than letters do.
-FIXED = {"picture": "120 per minute", "sound": "60 per minute", "proof": "20 per hour"}
+FIXED = {
+    "picture": "120 per minute",
+    "sound": "60 per minute",
+    "proof": "20 per hour",
+    "sign_in": "20 per 15 minutes",
+}
+PER_OPERATOR = parse_many("10 per 15 minutes")
+SEARCHES = parse_many("60 per 10 minutes")  # Of one operator: enough for calls, not for a list.
+
+
+@dataclass(frozen=True)
+class Counter:
+    """How often ``who`` (a client's network, or the keyed hash of an address) tried ``purpose``.
+
+    ``most`` is how often is allowed until the moment ``until``.
+    """
+
+    purpose: str
+    who: str
+    hits: int
+    most: int
+    until: datetime
+    key: str = field(repr=False)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the next attempt is one too many."""
+        return self.hits >= self.most
 
 
 class Limits:
@@ -49,6 +81,7 @@ class Limits:
             storage_options=options,  # type: ignore[arg-type]
         )
         self._strategy = limiter.limiter
+        self._storage = cast(DatabaseStorage, limiter.storage)
         self._per_ip = parse_many(per_ip)
         self._per_address = parse_many(per_address)
         self._fixed = {purpose: parse_many(limit) for purpose, limit in FIXED.items()}
@@ -63,11 +96,44 @@ class Limits:
         """
         self._hit_or_raise(self._fixed.get(purpose, self._per_ip), purpose, client_network())
 
+    def count_search(self, operator: str) -> None:
+        """Count one search of *operator*'s.
+
+        Raises:
+            RateLimited: there were too many.
+        """
+        self._hit_or_raise(SEARCHES, "search", operator)
+
     def allows_address(self, address: str) -> bool:
         """Count one request for the normalised *address*; False when there were too many."""
-        # The oldest key: one that is added behind it gives nobody a new quota.
-        bucket = keyed_hash(self._keys[0], "limit", address)
-        return not self._exhausted(self._per_address, "address", bucket)
+        return not self._exhausted(self._per_address, ADDRESS, self._hidden(address))
+
+    def clear_address(self, address: str) -> int:
+        """Forget the requests for a normalised *address*; returns how many counters ran."""
+        hidden = self._hidden(address)
+        return self._clear(item.key_for(ADDRESS, hidden) for item in self._per_address)
+
+    def clear_client(self, network: str) -> int:
+        """Forget all attempts of a client, as `network_of` tells it; how many counters ran."""
+        return self._clear(one.key for one in self.counters() if one.who == network)
+
+    def counted(self, address: str) -> int:
+        """How many requests for a normalised *address* are counted now."""
+        hidden = self._hidden(address)
+        return max(self._storage.get(item.key_for(ADDRESS, hidden)) for item in self._per_address)
+
+    def counters(self) -> list[Counter]:
+        """All that run now."""
+        return [_counter(*one) for one in self._storage.live()]
+
+    def count_operator(self, name: str) -> None:
+        """Count one attempt to sign in as *name*, as typed, whether there is such an operator.
+
+        Raises:
+            RateLimited: there were too many.
+        """
+        bucket = keyed_hash(self._keys[0], "limit", "operator", name.strip().lower())
+        self._hit_or_raise(PER_OPERATOR, "operator", bucket)
 
     def _hit_or_raise(self, items: Sequence[RateLimitItem], *bucket: str) -> None:
         over = self._exhausted(items, *bucket)
@@ -75,9 +141,26 @@ class Limits:
             until = max(self._strategy.get_window_stats(item, *bucket).reset_time for item in over)
             raise RateLimited(max(1, math.ceil(until - self._clock().timestamp())))
 
+    def _hidden(self, address: str) -> str:
+        # The oldest key: one that is added behind it gives nobody a new quota.
+        return keyed_hash(self._keys[0], "limit", address)
+
+    def _clear(self, keys: Iterable[str]) -> int:
+        running = [key for key in keys if self._storage.get(key)]
+        for key in running:
+            self._storage.clear(key)
+        return len(running)
+
     def _exhausted(self, items: Sequence[RateLimitItem], *bucket: str) -> list[RateLimitItem]:
         """Count one hit on each of *items* and return those that are over."""
         return [item for item in items if not self._strategy.hit(item, *bucket)]
+
+
+def _counter(key: str, hits: int, until: datetime) -> Counter:
+    """What the library's *key* says, such as `LIMITER/form/2001:db8::/64/30/1/minute`."""
+    _, purpose, rest = key.split("/", 2)
+    who, most, _, _ = rest.rsplit("/", 3)
+    return Counter(purpose, who, hits, int(most), until, key)
 
 
 def client_network() -> str:
@@ -87,9 +170,18 @@ def client_network() -> str:
         ClientUnknown: behind a UNIX socket with `RESET_TRUSTED_PROXIES` left at 0.
     """
     try:
-        address = ipaddress.ip_address(request.remote_addr or "")
+        return network_of(request.remote_addr or "")
     except ValueError as error:
         raise ClientUnknown from error
+
+
+def network_of(client: str) -> str:
+    """The client of an IP address, as its attempts are counted.
+
+    Raises:
+        ValueError: it is none.
+    """
+    address = ipaddress.ip_address(client.removesuffix("/64"))
     if address.version == 4:
         return str(address)
     if address.ipv4_mapped:

@@ -6,6 +6,7 @@ Every change names the state it leaves, so that two hosts cannot both make it.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -64,6 +65,18 @@ def of_request(tx: Transaction, request: str) -> list[Link]:
     return [Link(*row) for row in rows]
 
 
+def accounts_alike(tx: Transaction, request: str) -> list[str]:
+    """The accounts that links of *request*, or of others for its address, are to; in order."""
+    rows = tx.execute(
+        sa.text(
+            "SELECT DISTINCT account FROM links JOIN requests ON requests.number = links.request"
+            " WHERE requests.address = (SELECT address FROM requests WHERE number = :request)"
+        ),
+        {"request": request},
+    )
+    return sorted(str(row.account) for row in rows)
+
+
 def note_opened(tx: Transaction, link: Link, *, now: datetime) -> bool:
     """Remember the first time that somebody (or a scanner) opened *link*; True that once."""
     return _changed(
@@ -92,7 +105,12 @@ def claim(tx: Transaction, link: Link, *, until: datetime, origin: str) -> bool:
 
 def hold_accounts_of(tx: Transaction, request: str) -> None:
     """Let nobody else claim, use or close a link of the accounts of *request* until *tx* ends."""
-    for account in sorted({link.account for link in of_request(tx, request)}):
+    hold_accounts(tx, {link.account for link in of_request(tx, request)})
+
+
+def hold_accounts(tx: Transaction, accounts: Collection[str]) -> None:
+    """As `hold_accounts_of`, for *accounts*."""
+    for account in sorted(accounts):
         hold(tx, "SELECT id FROM links WHERE account = :account ORDER BY id", account=account)
 
 
@@ -149,6 +167,15 @@ def is_claimed(tx: Transaction, account: str) -> bool:
     """Whether a password of *account* is being set right now."""
     found = tx.execute(
         sa.text("SELECT 1 FROM links WHERE account = :account AND state = 'claimed' LIMIT 1"),
+        {"account": account},
+    )
+    return found.scalar() is not None
+
+
+def has_open(tx: Transaction, account: str) -> bool:
+    """Whether *account* has a link that is open, be it past its lifetime."""
+    found = tx.execute(
+        sa.text("SELECT 1 FROM links WHERE account = :account AND state = 'open' LIMIT 1"),
         {"account": account},
     )
     return found.scalar() is not None

@@ -17,6 +17,8 @@ from reset.captcha import Captcha
 from reset.db import Database
 from reset.delivery import Delivery
 from reset.flow import Flow
+from reset.help_desk.desk import Desk
+from reset.help_desk.operators import Operators
 from reset.limits import Limits
 from reset.mail import Letter
 from reset.mail.sender import MimeMessage
@@ -32,7 +34,11 @@ if TYPE_CHECKING:
 class Service:
     """What the doors (views, worker, commands) need; ``clock`` tells the time in UTC.
 
-    ``settings`` are for the doctor, whose subject they are: all others get values.
+    <<<<<<< HEAD
+        With a ``user_header`` the proxy in front says in it which operator is at the help desk.
+    =======
+        ``settings`` are for the doctor, whose subject they are: all others get values.
+    >>>>>>> h6_c
     """
 
     clock: Callable[[], datetime]
@@ -46,6 +52,9 @@ class Service:
     upgrades_to: str | None
     captcha: Captcha
     limits: Limits
+    operators: Operators
+    desk: Desk
+    user_header: str
     brand: Brand
     profile: Profile
     public_url: str

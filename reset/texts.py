@@ -91,6 +91,17 @@ _UNITS: tuple[tuple[int, Literal["day", "hour", "minute", "second"]], ...] = (
     (60, "minute"),
     (1, "second"),
 )
+_NEAR = {
+    -1: (_("ayer a las %(time)s"), _("ayer a la %(time)s")),
+    0: (_("hoy a las %(time)s"), _("hoy a la %(time)s")),
+    1: (_("mañana a las %(time)s"), _("mañana a la %(time)s")),
+}
+_FAR = (_("el %(day)s a las %(time)s"), _("el %(day)s a la %(time)s"))
+_DAY = {
+    SPANISH: ("EEEE d 'de' MMMM", " 'de' y"),
+    "en": ("EEEE, MMMM d", ", y"),
+    "pt": ("EEEE, d 'de' MMMM", " 'de' y"),
+}
 # Latin America tells time by twelve hours, other than Babel's Spanish.
 _CLOCK = {SPANISH: "h:mm a"}
 
@@ -115,14 +126,38 @@ def duration(span: timedelta) -> str:
     return format_timedelta(timedelta(seconds=seconds), unit, threshold=1e9, locale=_locale())
 
 
+def age(span: timedelta) -> str:
+    """*span* in the largest unit that tells something: "14 horas", "2 días"."""
+    return format_timedelta(span, threshold=1, locale=_locale())
+
+
 def local_time(moment: datetime, zone: ZoneInfo) -> str:
     """*moment* in *zone*: "lunes, 23 de noviembre de 2026, 3:15 a. m. (hora de Colombia, ...)"."""
     local, locale = moment.astimezone(zone), _locale()
     day = format_date(local, "full", locale)
-    time = format_time(local, _CLOCK.get(locale.language, "short"), locale=locale)
-    # Hour and half of the day stay on one line. Many mail programs lack Babel's narrow blank.
-    time = re.sub(r"\s", "\u00a0", time)
-    return f"{day}, {time} ({_zone_name(local, zone, locale)})"
+    return f"{day}, {clock_time(moment, zone)} ({_zone_name(local, zone, locale)})"
+
+
+def said_time(moment: datetime, zone: ZoneInfo, *, now: datetime) -> str:
+    """*moment* in *zone* as one says it *now*: "hoy a las 9:14 a. m.", "ayer a la 1:05 p. m."."""
+    local, today, locale = moment.astimezone(zone), now.astimezone(zone), _locale()
+    time, is_one = clock_time(moment, zone), local.hour % 12 == 1  # Spanish says "a la una".
+    days = (local.date() - today.date()).days
+    if days in _NEAR:
+        many, one = _NEAR[days]
+        return str(one if is_one else many) % {"time": time}
+    day, year = _DAY.get(locale.language, _DAY["en"])
+    said = format_date(local, day if local.year == today.year else day + year, locale)
+    many, one = _FAR
+    return str(one if is_one else many) % {"day": said, "time": time}
+
+
+def clock_time(moment: datetime, zone: ZoneInfo) -> str:
+    """The time of day of *moment* in *zone*: "9:14 a. m.", with its half of the day on one line."""
+    locale = _locale()
+    time = format_time(moment.astimezone(zone), _CLOCK.get(locale.language, "short"), locale=locale)
+    # Many mail programs lack Babel's narrow blank.
+    return re.sub(r"\s", "\u00a0", time)
 
 
 def _zone_name(local: datetime, zone: ZoneInfo, locale: Locale) -> str:

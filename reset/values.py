@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import stat
 from collections.abc import Collection, Iterable, Mapping
-from datetime import timedelta
+from datetime import datetime, time, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
@@ -134,6 +134,15 @@ class Values:
             self.fault(name, 'must be a time zone such as "America/Bogota"')
             return ZoneInfo(default)
 
+    def clock_time(self, name: str, default: str) -> time:
+        """A time of the day, such as 07:30."""
+        value = self.text(name, default)
+        try:
+            return datetime.strptime(value, "%H:%M").time()
+        except ValueError:
+            self.fault(name, "must be a time of the day such as 07:30")
+            return time()
+
     def color(self, name: str, default: str) -> str:
         value = self.text(name, default)
         if not re.fullmatch(r"#[0-9a-fA-F]{6}", value):
@@ -189,6 +198,13 @@ class Values:
             if not re.fullmatch(r"https?://(\*\.)?[A-Za-z0-9.-]+(:(\d+|\*))?", origin):
                 self.fault(name, f"{origin} is no origin such as https://portal.example:8443")
         return origins
+
+    def header(self, name: str) -> str:
+        value = self.text(name)
+        if value and not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*", value):
+            self.fault(name, "must be the name of a header such as X-Remote-User")
+            return ""
+        return value
 
     def database_url(self, name: str, default: str) -> str:
         value = self.text(name, default)

@@ -17,6 +17,7 @@ from datetime import datetime, timedelta
 from time import monotonic
 
 from reset.delivery import Delivery
+from reset.digest import Digest
 from reset.errors import (
     AccountsUnavailable,
     MailDeferred,
@@ -36,6 +37,7 @@ BEAT_SECONDS = 0.25
 BATCH = 20
 HOUSEKEEPING_SECONDS = 10
 PURGE_EVERY = timedelta(hours=1)
+PURGE_MOST = 2000  # At once: mails wait meanwhile.
 _ACCOUNTS_DOWN = "accounts unavailable"
 _ENOUGH_FAILURES = 2  # In a row: one alone may be of a row that cannot be read.
 log = logging.getLogger(__name__)
@@ -52,6 +54,7 @@ class Worker:
         flow: Flow,
         settlement: Settlement,
         delivery: Delivery,
+        digest: Digest,
         compose: Callable[[Letter], MimeMessage],
         sender: Sender,
         clock: Callable[[], datetime],
@@ -59,6 +62,7 @@ class Worker:
         self._flow = flow
         self._settlement = settlement
         self._delivery = delivery
+        self._digest = digest
         self._compose = compose
         self._sender = sender
         self._clock = clock
@@ -121,14 +125,17 @@ class Worker:
         return claimed
 
     def housekeeping(self) -> None:
-        """Mark what is overdue, purge by retention, settle abandoned claims."""
+        """Mark what is overdue, purge by retention, settle abandoned claims, tell the help desk."""
         now = self._clock()
         self._delivery.mark_overdue(now=now)
         if now >= self._next_purge:
-            self._next_purge = now + PURGE_EVERY
-            purged = self._flow.purge(now=now)
+            purged = self._flow.purge(now=now, most=PURGE_MOST)
+            if purged < PURGE_MOST:
+                self._next_purge = now + PURGE_EVERY
             log.info("purged", extra={"requests": purged})
         self._settlement.settle_claims(now=now)
+        if not self._outage.lasts(now=self._clock()):
+            self._send_digest()
 
     def beat(self) -> None:
         """Show that this worker lives; what keeps it from that does not keep it from working."""
@@ -179,6 +186,29 @@ class Worker:
             log.exception("mail failed", extra=_fields(message))
             self._defer(message, type(error).__name__)
         return True
+
+    def _send_digest(self) -> None:
+        """The help desk's mail of the day, if it is due; after a failure again, a lease later."""
+        day = self._digest.day(now=self._clock())
+        letter = self._digest.claim(day, now=self._clock()) if day else None
+        if day is None or letter is None:
+            return
+        try:
+            self._sender.send(self._compose(letter))
+            self._outage.end()
+            log.info("digest sent")
+        except MailRefused as error:
+            log.error("digest refused", extra={"reason": error.answer.partition(" ")[0]})
+        except MailDeferred as error:
+            if error.server_down:
+                self._outage.note(error, now=self._clock())
+            log.warning("digest deferred", extra={"reason": error.answer.partition(" ")[0]})
+            return
+        except Exception:
+            # A template of the operator's, perhaps: no reason to keep other mails from leaving.
+            log.exception("digest failed")
+            return
+        self._digest.note_done(day, now=self._clock())
 
     def _put_off_all(self) -> None:
         """One knock has shown that the server is down; the others need not knock, too."""

@@ -22,6 +22,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from flask_mail import Message
+from jinja2.bccache import Bucket, BytecodeCache
 from werkzeug.test import TestResponse
 
 import config
@@ -79,6 +80,23 @@ TABLE = Table(
     active="activo",
     personal=("telefono", "documento", "nacimiento"),
 )
+
+
+class Compiled(BytecodeCache):
+    """Templates, compiled once for all the applications of a run: that costs more than a page."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, bytes] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        if bucket.key in self._known:
+            bucket.bytecode_from_string(self._known[bucket.key])
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self._known[bucket.key] = bucket.bytecode_to_string()
+
+
+COMPILED = Compiled()
 
 
 class Clock:
@@ -197,7 +215,13 @@ class Visitor:
         self.parts = parts
         real = parts.make_worker()
         self.worker = Worker(
-            parts.flow, parts.settlement, parts.delivery, real._compose, sender, clock
+            parts.flow,
+            parts.settlement,
+            parts.delivery,
+            real._digest,
+            real._compose,
+            sender,
+            clock,
         )
 
     def challenge(self) -> str:
@@ -289,6 +313,7 @@ def make_app(settings: Settings, portal: Portal, clock: Clock) -> Iterator[Calla
     def make(accounts: AccountBackend | None = None, **changes: Any) -> Flask:
         changed = replace(settings, **changes)
         made.append(create_app(changed, accounts=accounts, clock=clock))
+        made[-1].jinja_env.bytecode_cache = COMPILED
         return made[-1]
 
     yield make

@@ -149,6 +149,8 @@ def test_backends_behave_alike(accounts: SqlAccounts, portal: Portal, kind: str)
     assert backend.has_password(changed, NEW_PASSWORD)
     assert changed.credential != account.credential
     assert backend.find_by_address("nadie@example.com") == []
+    assert backend.find_by_login(" ANA.perez") == [changed]
+    assert backend.find_by_login("ana") == []
     assert backend.get("99") is None
     with pytest.raises(AccountChanged):
         backend.set_password(account, NEW_PASSWORD)

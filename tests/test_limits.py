@@ -14,6 +14,7 @@ from config import Settings
 from reset.counters import DatabaseStorage
 from reset.db import Database
 from reset.errors import MailDeferred
+from reset.limits import network_of
 from tests.conftest import KEY, Clock, Portal, Visitor, hash_bcrypt, links_in
 
 
@@ -282,3 +283,49 @@ def test_old_counters_are_purged(visitor: Visitor, clock: Clock) -> None:
     visitor.run_worker()
     with visitor.parts.database.read() as tx:
         assert tx.exec_driver_sql("SELECT COUNT(*) FROM limits").scalar() == 0
+
+
+def test_cleared_address_may_ask_again(
+    make_app: Callable[..., Flask], make_visitor: Callable[[Flask], Visitor]
+) -> None:
+    """All its counters go, and nobody else's."""
+    visitor = make_visitor(make_app(limit_per_address="1 per hour; 2 per day"))
+    limits = visitor.parts.limits
+    for address in ("ana@example.com", "beto@example.com"):
+        assert [limits.allows_address(address) for _ in range(2)] == [True, False]
+    assert limits.clear_address("ana@example.com") == 2
+    assert limits.clear_address("ana@example.com") == 0
+    assert limits.allows_address("ana@example.com")
+    assert not limits.allows_address("beto@example.com")
+
+
+def test_cleared_client_may_try_again(
+    make_app: Callable[..., Flask], make_visitor: Callable[[Flask], Visitor]
+) -> None:
+    """At every form and link, as one network; the next network stays where it was."""
+    visitor = make_visitor(make_app(limit_per_ip="1 per minute; 2 per hour"))
+    clients = ("2001:db8:0:1::7", "2001:db8:0:2::7")
+    for client in clients * 2:
+        post_from(visitor, client)
+        visitor.client.get("/nueva/x", environ_base={"REMOTE_ADDR": client})
+    assert visitor.parts.limits.clear_client(network_of("2001:db8:0:1::9")) == 4
+    assert [post_from(visitor, client).status_code for client in clients] == [400, 429]
+    link = visitor.client.get("/nueva/x", environ_base={"REMOTE_ADDR": clients[0]})
+    assert link.status_code == 410
+
+
+def test_counters_tell_who_is_at_the_limit(
+    make_app: Callable[..., Flask], make_visitor: Callable[[Flask], Visitor], clock: Clock
+) -> None:
+    """Client, purpose, hits and the end; none whose window is over."""
+    visitor = make_visitor(make_app(limit_per_ip="2 per minute"))
+    for client in ("192.0.2.1", "192.0.2.1", "2001:db8::1"):
+        post_from(visitor, client)
+    found = visitor.parts.limits.counters()
+    assert [(c.purpose, c.who, c.hits, c.most, c.is_full) for c in found] == [
+        ("request", "192.0.2.1", 2, 2, True),
+        ("request", "2001:db8::/64", 1, 2, False),
+    ]
+    assert {c.until for c in found} == {clock() + timedelta(minutes=1)}
+    clock.advance(minutes=1)
+    assert visitor.parts.limits.counters() == []

@@ -26,7 +26,10 @@ def test_every_mail_can_be_looked_at_before_it_is_sent(
         names = {path.name for path in preview(app, tmp_path / "mails")}
     assert names == {path.name for path in preview(app, tmp_path / "mails")}
     assert names == {path.name for path in (tmp_path / "mails").iterdir()}
-    kinds = ("reset_link", "reset_link-several", "reset_link-nameless", "password_changed")
+    kinds = (
+        *("reset_link", "reset_link-several", "reset_link-nameless", "password_changed"),
+        *("digest", "test"),
+    )
     assert names == {
         f"{language}-{kind}.{form}"
         for language in ("es", "en")

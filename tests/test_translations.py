@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from html.parser import HTMLParser
@@ -29,8 +30,11 @@ from wtforms.validators import InputRequired
 
 from reset import texts
 from reset.language import NAMES, SPANISH
+from reset.mail.samples import letters
 from tests.conftest import Portal, Visitor, links_in
+from tests.desk import see_the_desk
 from tests.test_headers import ERRORS
+from tests.test_operators import PASSWORD, sign_in
 
 ROOT = Path(__file__).parent.parent
 TEMPLATES = sorted(path for path in (ROOT / "templates").rglob("*.*"))
@@ -39,7 +43,23 @@ MEND = "run `make translations`"
 # What is spelled as in Spanish.
 ALIKE = {
     "en": {"Captcha", "Email", "Error:"},
-    "pt": {"Cancelando…", "Captcha", "Enviando…", "Falta:", "Mostrar", "Ocultar", "Pausar"},
+    "pt": {
+        "Buscar",
+        "Cancelando…",
+        "Captcha",
+        "Continuar",
+        "Entrar",
+        "Enviando…",
+        "Falta:",
+        "Marcar",
+        "Marcar como atendida",
+        "Mostrar",
+        "Motivo",
+        "Motivo: %(value)s",
+        "Ocultar",
+        "Pausar",
+        "Por: %(value)s",
+    },
 }
 # A class, and an attribute in a macro: text in a template, but not on the page.
 UNSEEN = {"wide", 'aria-describedby=""'}
@@ -189,9 +209,30 @@ def see_everything(visitor: Visitor, portal: Portal) -> None:
     denial = links_in(visitor.mails()[-1], "no-fui-yo")[0]
     client.get(denial)
     client.post("/no-fui-yo", data={"token": denial.rpartition("/")[2]})
+    see_the_help_desk(visitor)
+    see_the_desk(visitor, portal)
     for error in ERRORS:
         visitor.app.view_functions["reset.request_reset"] = _fail(error)
         client.get("/")
+
+
+def see_the_help_desk(visitor: Visitor) -> None:
+    """The door, from elsewhere, too; what is behind it; and who is not known to the proxy."""
+    app, client, parts = visitor.app, visitor.client, visitor.parts
+    parts.operators.add("marta", PASSWORD, now=visitor.clock())
+    client.get("/ayuda/entrar", headers={"Sec-Fetch-Site": "cross-site"})
+    client.post("/ayuda/entrar", data={"name": "", "password": ""})
+    for _ in range(11):
+        sign_in(client, password="x")
+    visitor.clock.advance(minutes=16)
+    sign_in(client)
+    client.get("/ayuda/")
+    visitor.clock.advance(hours=1)
+    client.get("/ayuda/")
+    client.get("/ayuda/entrar")
+    app.extensions["reset"] = replace(parts, user_header="X-Remote-User")
+    client.get("/ayuda/")
+    app.extensions["reset"] = parts
 
 
 @pytest.fixture
@@ -224,14 +265,19 @@ def test_nothing_is_shown_in_spanish(
     visitor = make_visitor(app)
     visitor.client.environ_base["HTTP_ACCEPT_LANGUAGE"] = language
     see_everything(visitor, portal)
-    mails = [f"{mail.subject} {mail.body} {mail.html}" for mail in visitor.mails()]
+    # Those to the help desk and to the operator, too.
+    url, lifetime, compose = visitor.parts.public_url, timedelta(hours=12), visitor.parts.compose
+    samples = letters(url, lifetime, language, now=visitor.clock()).values()
+    with app.app_context():
+        every = [*visitor.mails(), *map(compose, samples)]
+    mails = [f"{mail.subject} {mail.body} {mail.html}" for mail in every]
     seen = " ".join(html.unescape(" ".join(answers + mails)).split())
     between = re.compile(r"%\(\w+\)s|{\w*}|<[^>]+>")
     pieces = {piece.strip() for spanish in sentences() for piece in between.split(spanish)}
     theirs = " ".join(_translations(language).values())
     assert [p for p in pieces if len(p) > 12 and p in seen and p not in theirs] == []
     own = {str(path.relative_to(ROOT / "templates")) for path in TEMPLATES}
-    parts = {name for name in own if "base" in name or name.startswith("_")}
+    parts = {name for name in own if "base" in name or "/_" in f"/{name}"}
     assert used == own - parts
 
 

@@ -99,7 +99,7 @@ def test_mail_that_was_taken_is_noted_when_the_store_is_back(
     visitor.ask()
     visitor.ask("beto@example.com")
 
-    def fail(*_: object) -> bool:
+    def fail(*_: object, **__: object) -> bool:
         raise StoreUnavailable
 
     with monkeypatch.context() as patch:

@@ -68,6 +68,13 @@ class AccountBackend(Protocol):
         An account that has it, but to which no mail may go, is returned with its obstacle.
         """
 
+    def find_by_login(self, login: str) -> list[Account]:
+        """All accounts whose name to sign in with is *login*, in any case; may be empty.
+
+        Blanks at the ends do not count; nothing in it is a wildcard. Only the help desk asks.
+        Since 0.1.
+        """
+
     def get(self, account_id: str) -> Account | None:
         """The account of that id as it is now."""
 

@@ -65,6 +65,11 @@ def as_text(value: Any) -> str:
     return " ".join("".join(seen).split())
 
 
+def same_text(stored: str, typed: str) -> bool:
+    """Whether two texts differ in nothing but case and blanks at their ends."""
+    return as_text(stored).lower() == as_text(typed).lower()
+
+
 def is_active(text: str) -> bool:
     """Whether *text*, of a field that says so, is a clear yes."""
     return text.lower() in _ACTIVE

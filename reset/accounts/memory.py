@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from reset.accounts import Account
+from reset.accounts.fields import same_text
 from reset.address import normalise
 from reset.errors import AccountChanged
 from reset.findings import Finding
@@ -22,6 +23,9 @@ class MemoryAccounts:
 
     def find_by_address(self, address: str) -> list[Account]:
         return [a for a in self.accounts.values() if normalise(a.address) == address]
+
+    def find_by_login(self, login: str) -> list[Account]:
+        return [a for a in self.accounts.values() if same_text(a.login, login)]
 
     def get(self, account_id: str) -> Account | None:
         return self.accounts.get(account_id)

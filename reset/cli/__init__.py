@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
-from reset.cli import accounts, doctor, mail, processes, trace, uniform
+from reset.cli import (
+    accounts,
+    audit,
+    doctor,
+    keys,
+    limits,
+    mail,
+    operators,
+    outbox,
+    person,
+    processes,
+    trace,
+    uniform,
+)
 from reset.cli.root import REFUSED, commands, refuse_to_start
 
 __all__ = [
     "REFUSED",
     "accounts",
+    "audit",
     "commands",
     "doctor",
+    "keys",
+    "limits",
     "mail",
+    "operators",
+    "outbox",
+    "person",
     "processes",
     "refuse_to_start",
     "trace",

@@ -7,10 +7,11 @@ import threading
 
 import click
 
-from reset.cli.output import told_when_down
+from reset.cli.output import echo_json, json_option, progress, told_when_down
 from reset.cli.root import commands
 from reset.errors import AccountsUnavailable
 from reset.service import service
+from reset.worker import PURGE_MOST
 
 
 @commands.command()
@@ -32,6 +33,25 @@ def worker() -> None:
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: stop.set())
     service().make_worker().run(stop)
+
+
+@commands.command()
+@json_option
+def purge(as_json: bool) -> None:
+    """Delete now what is older than RESET_RETENTION_DAYS; the worker does so every hour.
+
+    In small steps: what visitors send meanwhile does not wait for it.
+    """
+    parts, purged = service(), 0
+    with told_when_down():
+        while step := parts.flow.purge(now=parts.clock(), most=PURGE_MOST):
+            purged += step
+            progress(f"{purged} requests")
+    progress(f"{purged} requests", done=True)
+    if as_json:
+        echo_json({"requests": purged})
+    else:
+        click.echo(f"requests deleted: {purged}")
 
 
 @commands.command()

@@ -17,8 +17,9 @@ REFUSED = "reset_refused"
 @click.pass_context
 @with_appcontext
 def _prepare(context: click.Context) -> None:
-    # The doctor looks at everything as it is, settings that allow no start included.
-    if context.invoked_subcommand != "doctor":
+    # The doctor looks at everything as it is, settings that allow no start included; and who asks
+    # for a first key has none of them yet.
+    if context.invoked_subcommand not in ("doctor", "keys"):
         refuse_to_start(current_app.extensions.get(REFUSED, []))
         service().database.start()
 

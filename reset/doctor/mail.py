@@ -24,6 +24,11 @@ _WAIT = "no mail leaves: people wait for links that do not come"
 
 def check(case: Case) -> Iterator[Finding]:
     """Each step, and where it ends: DATA is never said."""
+    yield from dialogue(case)
+
+
+def dialogue(case: Case, content: bytes = b"") -> Iterator[Finding]:
+    """Each step of a hand-over; of *content*, if there is some: then the last one tells of it."""
     mail = case.settings.mail
     try:
         socket.getaddrinfo(mail.server, mail.port)
@@ -44,7 +49,7 @@ def check(case: Case) -> Iterator[Finding]:
             if mail.username:
                 yield Finding("ok", "it accepts RESET_MAIL_USERNAME and its password")
             connection.deadline.extend(2 * mail.timeout.total_seconds())
-            yield from _envelope(case, host)
+            yield from _envelope(case, host, content)
             with suppress(smtplib.SMTPException, OSError):
                 host.quit()
     except (smtplib.SMTPException, OSError) as error:
@@ -81,7 +86,16 @@ def _encryption(host: smtplib.SMTP, server: str) -> Iterator[Finding]:
         yield Finding("warning", text, remedy, f"then {_WAIT}")
 
 
-def _envelope(case: Case, host: smtplib.SMTP) -> Iterator[Finding]:
+def _handed_over(host: smtplib.SMTP, content: bytes) -> Finding:
+    code, said = host.data(content)
+    answer = answer_of(smtplib.SMTPResponseException(code, said))
+    if code == 250:
+        return Finding("ok", f"it took the mail: {answer}")
+    remedy = "see the log of the mail server, or ask who runs it what it dislikes"
+    return Finding("fault", f"it refuses the mail itself: {answer}", remedy, _WAIT)
+
+
+def _envelope(case: Case, host: smtplib.SMTP, content: bytes) -> Iterator[Finding]:
     sender = parseaddr(case.settings.mail.default_sender)[1]
     code, said = host.mail(sender)
     answer = answer_of(smtplib.SMTPResponseException(code, said))
@@ -101,6 +115,9 @@ def _envelope(case: Case, host: smtplib.SMTP) -> Iterator[Finding]:
     code, said = host.rcpt(address)
     if code in (250, 251):
         yield Finding("ok", f"it accepts mails for {address}")
+        if content:
+            yield _handed_over(host, content)
+            return
     else:
         answer = answer_of(smtplib.SMTPResponseException(code, said))
         text = f"it refuses mails for {address}: {answer}"

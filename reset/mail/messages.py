@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -46,4 +46,8 @@ def _composed(letter: Letter, zone: ZoneInfo, sender: str, reply_to: str) -> Mim
 
 
 def _worded(fact: Any, zone: ZoneInfo) -> Any:
+    if isinstance(fact, list):
+        return [{name: _worded(value, zone) for name, value in line.items()} for line in fact]
+    if isinstance(fact, timedelta):
+        return texts.duration(fact)
     return texts.local_time(fact, zone) if isinstance(fact, datetime) else fact

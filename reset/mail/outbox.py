@@ -1,7 +1,8 @@
 """The queue of mails: a message stays until the mail server took it or it was given up.
 
 States: queued -> sending (under a lease) -> sent; sending -> queued again after a failure;
-sending -> abandoned (refused, or too old), sending -> dropped (nothing to send).
+sending -> abandoned (refused, or too old), sending -> dropped (nothing to send). An operator may
+put an abandoned one back, and drop one that waits.
 """
 
 from __future__ import annotations
@@ -40,6 +41,14 @@ class Message:
         """Read when it is needed: a damaged row must not keep others from being claimed."""
         content: Mapping[str, str] = json.loads(self.stored)
         return content
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """How far a mail got, and when it is, or was, due."""
+
+    state: str
+    due_at: datetime
 
 
 @dataclass(frozen=True)
@@ -82,6 +91,43 @@ def enqueue(
             "now": stamp(now),
         },
     )
+
+
+@dataclass(frozen=True)
+class Unsent:
+    """A mail that waits, or was given up since `unsent` was told to look; times are in UTC."""
+
+    id: str
+    request: str
+    kind: str
+    state: str
+    attempts: int
+    created_at: datetime
+    due_at: datetime
+
+
+def last_of(tx: Transaction, request: str, kind: str) -> Waiting | None:
+    """The last mail of *kind* that was queued for *request*."""
+    row = tx.execute(
+        sa.text(
+            "SELECT state, due_at FROM outbox WHERE request = :request AND kind = :kind"
+            " ORDER BY id DESC LIMIT 1"
+        ),
+        {"request": request, "kind": kind},
+    ).one_or_none()
+    return Waiting(row.state, moment(row.due_at)) if row else None
+
+
+def hasten(tx: Transaction, request: str, kind: str, *, now: datetime) -> bool:
+    """Make a mail that waits for its next attempt due; False if none waits for one."""
+    hastened = tx.execute(
+        sa.text(
+            "UPDATE outbox SET due_at = :now WHERE request = :request AND kind = :kind"
+            " AND state = 'queued'"
+        ),
+        {"now": stamp(now), "request": request, "kind": kind},
+    )
+    return hastened.rowcount > 0
 
 
 WAITING_REQUESTS = "SELECT request FROM outbox WHERE state IN ('queued', 'sending')"
@@ -134,9 +180,9 @@ def renew(tx: Transaction, message: Message, *, now: datetime) -> bool:
     return _update(tx, message, "leased_until = :until", until=stamp(now + LEASE))
 
 
-def mark_sent(tx: Transaction, message: Message) -> bool:
+def mark_sent(tx: Transaction, message: Message, *, now: datetime) -> bool:
     """The mail server took the message."""
-    return _update(tx, message, "state = 'sent', content = '{}'")
+    return _update(tx, message, "state = 'sent', content = '{}', sent_at = :now", now=stamp(now))
 
 
 def mark_dropped(tx: Transaction, message: Message) -> bool:
@@ -166,6 +212,71 @@ def drop_waiting(tx: Transaction) -> list[str]:
     return [str(row.request) for row in rows]
 
 
+_UNSENT = (
+    "FROM outbox WHERE (state IN ('queued', 'sending')"
+    " OR (state = 'abandoned' AND created_at > :since)) AND id > :after"
+)
+# Nobody hands it over: not now, and not with a lease that still runs.
+_RESTS = "(state = 'queued' OR (state = 'sending' AND leased_until <= :now))"
+
+
+def unsent(
+    tx: Transaction, *, since: datetime, limit: int, after: str = "", request: str = ""
+) -> list[Unsent]:
+    """Mails that wait, and those made *since* then that were given up, oldest first.
+
+    *after* is the id of the last one of a list before; *request* is the one to look at, if any.
+    """
+    of_request = " AND request = :request" if request else ""
+    rows = tx.execute(
+        sa.text(
+            "SELECT id, request, kind, state, attempts, created_at, due_at"
+            f" {_UNSENT}{of_request} ORDER BY id LIMIT :limit"
+        ),
+        {"since": stamp(since), "after": after, "request": request, "limit": limit},
+    )
+    return [
+        Unsent(
+            row.id,
+            row.request,
+            row.kind,
+            row.state,
+            row.attempts,
+            moment(row.created_at),
+            moment(row.due_at),
+        )
+        for row in rows
+    ]
+
+
+def count_unsent(tx: Transaction, *, since: datetime) -> int:
+    """How many `unsent` would tell of without a limit."""
+    found = tx.execute(sa.text(f"SELECT COUNT(*) {_UNSENT}"), {"since": stamp(since), "after": ""})
+    return int(found.scalar_one())
+
+
+def revive(tx: Transaction, message_id: str, *, now: datetime) -> bool:
+    """Put a reset mail that was given up back; the text of a confirmation is gone."""
+    return _changed(
+        tx,
+        "UPDATE outbox SET state = 'queued', attempts = 0, due_at = :now, content = :content"
+        " WHERE id = :id AND state = 'abandoned' AND kind = 'reset_link'",
+        id=message_id,
+        now=stamp(now),
+        content=json.dumps({"limited": "no"}),
+    )
+
+
+def drop(tx: Transaction, message_id: str, *, now: datetime) -> bool:
+    """Drop a mail that waits, unless a worker is handing it over right now."""
+    return _changed(
+        tx,
+        f"UPDATE outbox SET state = 'dropped', content = '{{}}' WHERE id = :id AND {_RESTS}",
+        id=message_id,
+        now=stamp(now),
+    )
+
+
 def newly_overdue(tx: Transaction, *, now: datetime) -> list[tuple[str, str]]:
     """(id, request) of messages that wait for twelve hours and are not marked yet."""
     rows = tx.execute(
@@ -180,16 +291,20 @@ def newly_overdue(tx: Transaction, *, now: datetime) -> list[tuple[str, str]]:
 
 def mark_overdue(tx: Transaction, message_id: str, *, now: datetime) -> bool:
     """Mark a waiting message for the help desk's attention; True for the one who did."""
-    marked = tx.execute(
-        sa.text("UPDATE outbox SET overdue_at = :now WHERE id = :id AND overdue_at IS NULL"),
-        {"now": stamp(now), "id": message_id},
+    return _changed(
+        tx,
+        "UPDATE outbox SET overdue_at = :now WHERE id = :id AND overdue_at IS NULL",
+        id=message_id,
+        now=stamp(now),
     )
-    return marked.rowcount == 1
+
+
+def _changed(tx: Transaction, statement: str, **values: str) -> bool:
+    return tx.execute(sa.text(statement), values).rowcount == 1
 
 
 def _update(tx: Transaction, message: Message, change: str, **values: str) -> bool:
     statement = (
         f"UPDATE outbox SET {change} WHERE id = :id AND lease = :lease AND state = 'sending'"
     )
-    changed = tx.execute(sa.text(statement), {"id": message.id, "lease": message.lease, **values})
-    return changed.rowcount == 1
+    return _changed(tx, statement, id=message.id, lease=message.lease, **values)

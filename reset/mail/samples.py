@@ -45,4 +45,27 @@ def letters(
         "password_changed": Letter(
             "password_changed", _TO, _NAME, language, "<muestra@example.com>", changed
         ),
+        "digest": Letter(
+            "digest",
+            "mesa@example.com",
+            "",
+            language,
+            "<muestra@example.com>",
+            {
+                "not_accepted": [{"number": _NUMBER, "age": timedelta(hours=14)}],
+                "unused": [
+                    {"number": _NUMBER, "age": timedelta(hours=13)},
+                    {"number": _NUMBER, "age": timedelta(days=3)},
+                ],
+                "not_accepted_count": 1,
+                "unused_count": 2,
+                "url": f"{public_url}/ayuda",
+            },
+        ),
+        "test": trial(_TO, language, "<muestra@example.com>", now=now),
     }
+
+
+def trial(to: str, language: str, message_id: str, *, now: datetime) -> Letter:
+    """A mail that shows that mails arrive, and how they look; nothing in it can be opened."""
+    return Letter("test", to, "", language, message_id, {"when": now})

@@ -1,9 +1,10 @@
 -- Who may use the help desk's pages. `password` is an argon2id hash; '' where a proxy vouches.
 CREATE TABLE operators (
-    name         VARCHAR(64)  PRIMARY KEY,
-    password     VARCHAR(255) NOT NULL,
-    created_at   CHAR(27)     NOT NULL,
-    disabled_at  CHAR(27)
+    name           VARCHAR(64)  PRIMARY KEY,
+    password       VARCHAR(255) NOT NULL,
+    created_at     CHAR(27)     NOT NULL,
+    disabled_at    CHAR(27),
+    signed_out_at  CHAR(27)
 );
 
 -- What operators saw and did. Rows are added, never changed, and go when the retention is over.
@@ -32,3 +33,7 @@ CREATE TABLE digests (
     claimed_until  CHAR(27) NOT NULL,
     sent_at        CHAR(27)
 );
+
+-- When the mail server took a mail; not known of those that it took before this step.
+ALTER TABLE outbox ADD COLUMN sent_at CHAR(27);
+CREATE INDEX outbox_by_age ON outbox (state, created_at);

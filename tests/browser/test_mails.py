@@ -70,7 +70,7 @@ def test_mails_are_whole_and_can_be_read(
                 assert right <= width - 8
                 assert contrast >= READABLE
                 buttons += 1
-    assert buttons == 2 * (1 + 2 + 1)
+    assert buttons == 2 * (1 + 2 + 1 + 1)
     assert {url for url in asked if not url.startswith("file:")} == set()
 
 

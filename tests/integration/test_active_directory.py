@@ -96,6 +96,13 @@ def test_search_cannot_be_widened(samba: Samba, make: Make, typed: str) -> None:
     assert found == []
 
 
+def test_login_is_found(samba: Samba, make: Make) -> None:
+    """By sAMAccountName, in any case and exactly."""
+    samba.person()
+    assert make().find_by_login("ANA") == [only(make())]
+    assert make().find_by_login("an*") == []
+
+
 @pytest.mark.parametrize("id", ["*", 7, str(uuid.UUID(int=0)), None])
 def test_foreign_ids_find_nobody(samba: Samba, make: Make, id: Any) -> None:
     """A link from the time of another source of accounts is simply dead."""

@@ -156,6 +156,21 @@ def test_later_addresses_get_no_mail(slapd: Slapd, make: Make) -> None:
     assert (other.address, other.obstacle) == ("ana@example.com", "address_secondary")
 
 
+@pytest.mark.parametrize("typed", ["*", "an*", "ana)(uid=*", "(ana", r"\2a", "anabel"])
+def test_login_is_no_pattern(slapd: Slapd, make: Make, typed: str) -> None:
+    """A search by login cannot be widened, either."""
+    slapd.person()
+    assert make().find_by_login(typed) == []
+
+
+def test_login_is_found_in_any_case(slapd: Slapd, make: Make) -> None:
+    """By any value of its attribute; full-width letters are others, whatever the server thinks."""
+    slapd.person(cn=["Ana", "Ana.Perez"])
+    accounts = make(login="cn")
+    assert [a.address for a in accounts.find_by_login(" ANA.perez")] == ["ana@example.com"]
+    assert accounts.find_by_login("ａna") == []
+
+
 def test_filter_decides_who_has_an_account(slapd: Slapd, make: Make) -> None:
     """Entries beside it are found neither by address nor by id."""
     slapd.person()

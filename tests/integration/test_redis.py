@@ -149,3 +149,24 @@ def test_silent_redis_is_waited_for_only_now_and_then(
         visitor = make_visitor(make_app(ratelimit_storage_uri=url))
         assert {visitor.client.post("/").status_code for _ in range(5)} == {400}
     assert [r.message for r in caplog.records].count("redis unavailable") == 1
+
+
+@pytest.mark.usefixtures("up")
+def test_clearing_reaches_redis(hosts: list[Visitor]) -> None:
+    """An operator at one host clears what both have counted, for a client and for an address."""
+    statuses(hosts)
+    limits = hosts[1].parts.limits
+    assert [(c.who, c.hits, c.is_full) for c in limits.counters()] == [("127.0.0.1", 6, True)]
+    assert limits.clear_client("127.0.0.1") == 1
+    assert limits.counters() == []
+    assert hosts[0].client.post("/").status_code == 400
+    assert all(limits.allows_address(ADDRESS) for _ in range(5))
+    assert limits.clear_address(ADDRESS) == 1
+    assert limits.allows_address(ADDRESS)
+
+
+def test_clearing_while_redis_is_away(hosts: list[Visitor]) -> None:
+    """What our own table has counted meanwhile is cleared."""
+    statuses(hosts)
+    assert hosts[0].parts.limits.clear_client("127.0.0.1") == 1
+    assert hosts[1].client.post("/").status_code == 400

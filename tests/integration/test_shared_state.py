@@ -17,7 +17,8 @@ from reset import audit, links, migrations
 from reset.accounts import Account
 from reset.accounts.memory import MemoryAccounts
 from reset.db import Database, hold
-from reset.errors import LinkBusy, StoreUnavailable
+from reset.errors import ActRefused, LinkBusy, StoreUnavailable
+from reset.help_desk.desk import Asked
 from reset.links import Link
 from reset.mail import outbox
 from tests.conftest import ADDRESS, START, Visitor, links_in
@@ -183,6 +184,58 @@ def test_last_mail_of_the_hour_is_sent_by_one_worker(
     messages = delivery.claim(limit=4, now=START)
     prepared = list(elsewhere.map(lambda m: delivery.prepare_mail(m, now=START), messages))
     assert len([letter for letter in prepared if letter]) == 1
+
+
+def test_two_operators_send_one_mail_again(
+    visitor: Visitor, ana: int, elsewhere: ThreadPoolExecutor
+) -> None:
+    """Whoever comes second to one request hears that it is done."""
+    visitor.link()
+    desk, number = visitor.parts.desk, visitor.parts.flow.trace(ADDRESS)[0].number
+    start = Barrier(4)
+
+    def click(operator: str) -> str:
+        start.wait(30)
+        try:
+            desk.send_again(Asked(number, operator, "no le llegó", 0, now=START))
+        except ActRefused as refused:
+            return refused.code
+        return "sent"
+
+    told = list(elsewhere.map(click, ["marta", "lucia", "jose", "ines"]))
+    visitor.run_worker()
+    assert sorted(told) == ["done", "done", "done", "sent"]
+    assert len(visitor.mails()) == 2
+
+
+def test_cancelling_waits_for_a_claim(
+    visitor: Visitor, ana: int, elsewhere: ThreadPoolExecutor
+) -> None:
+    """The links of an account are not cancelled while a password is being set with one."""
+    first, _ = two_links(visitor)
+    parts = visitor.parts
+    asked = Asked(parts.flow.trace(ADDRESS)[0].number, "marta", "la pidió otro", 0, now=START)
+    with parts.database.begin() as tx:
+        assert links.claim(tx, first, until=SOON, origin="")
+        late = waits(elsewhere.submit(parts.desk.cancel_links, asked))
+    refused = late.exception()
+    assert isinstance(refused, ActRefused)
+    assert refused.code == "busy"
+
+
+def test_mail_waits_for_a_cancellation(
+    visitor: Visitor, ana: int, elsewhere: ThreadPoolExecutor
+) -> None:
+    """A worker that prepares one meanwhile sees that it is not wanted any more."""
+    visitor.ask()
+    parts = visitor.parts
+    (message,) = parts.delivery.claim(limit=1, now=START)
+    asked = Asked(message.request, "marta", "la pidió otro", 0, now=START)
+    with parts.database.begin() as tx:
+        hold(tx, "SELECT number FROM requests WHERE number = :number", number=message.request)
+        cancelled = waits(elsewhere.submit(parts.desk.cancel_links, asked))
+    cancelled.result()
+    assert parts.delivery.prepare_mail(message, now=START) is None
 
 
 def test_overdue_is_noted_once(visitor: Visitor, ana: int, elsewhere: ThreadPoolExecutor) -> None:

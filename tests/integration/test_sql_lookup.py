@@ -60,6 +60,44 @@ def test_every_account_of_an_address_is_found(store: Store) -> None:
     assert sorted(account.login for account in found) == ["ana.perez", "ana.trabajo"]
 
 
+@pytest.mark.parametrize("stored", ["Ana.Perez", "ANA.PEREZ ", " ana.perez"])
+def test_login_is_found_however_it_is_written(store: Store, stored: str) -> None:
+    """In any case, with a blank from an import; another one is nobody's."""
+    store.add(usuario=stored)
+    store.add(usuario="ana_perez", correo="otra@example.com")
+    (account,) = store.accounts().find_by_login(" ana.PEREZ")
+    assert (account.login, account.address) == (stored.strip(), ADDRESS)
+
+
+@pytest.mark.parametrize("typed", ["ana%", "ana_perez", "' OR 1=1 --", "%", "aná.perez"])
+def test_login_is_no_pattern(store: Store, typed: str) -> None:
+    """What means something to SQL, or to a generous collation, is a letter like any other."""
+    store.add()
+    assert store.accounts().find_by_login(typed) == []
+
+
+def test_login_may_be_of_any_script_or_a_number(store: Store) -> None:
+    """Accents in any case; a document's number in a column of numbers."""
+    store.add(usuario="JOSÉ.ÑÁÑEZ")
+    (jose,) = store.accounts().find_by_login("josé.ñáñez")
+    store.run("CREATE TABLE personas (id BIGINT, cedula BIGINT, correo VARCHAR(80), clave TEXT)")
+    store.run("INSERT INTO personas VALUES (7, 52418637, 'ana@example.com', '')")
+    table = replace(store.table, url=store.admin_url, exclude=(), active=None, personal=())
+    people = replace(table, table="personas", login="cedula", name=None)
+    (ana,) = store.accounts(people).find_by_login("52418637")
+    assert (jose.login, ana.address) == ("JOSÉ.ÑÁÑEZ", ADDRESS)
+
+
+def test_login_is_found_with_own_sql(store: Store) -> None:
+    """RESET_ACCOUNTS_FIND_SQL serves it as well; without a login the address is one."""
+    ana = store.add()
+    store.run("CREATE TABLE correos (u BIGINT, c VARCHAR(80), p INTEGER)")
+    store.run("INSERT INTO correos VALUES (:u, 'ana@example.com', 1)", u=ana)
+    by_name = store.accounts(spread(store)).find_by_login("Ana.Perez")
+    by_address = store.accounts(replace(spread(store), login=None)).find_by_login(ADDRESS)
+    assert [account.address for account in (*by_name, *by_address)] == [ADDRESS] * 2
+
+
 def test_excluded_accounts_say_by_which_rule(store: Store) -> None:
     """Administrators and service accounts, by value and by pattern."""
     store.add(rol="Administrador")
@@ -155,7 +193,7 @@ def explained(store: Store, address: str) -> str:
     """What the database would do for a look-up."""
     accounts = store.accounts(replace(store.table, url=store.admin_url))
     with store.admin.connect() as connection:
-        condition = accounts._lookup.condition(connection, address)
+        condition = accounts._lookup.condition(connection, [address])
         query = sa.select(accounts._selectable).where(condition)
         sent = query.compile(store.admin, compile_kwargs={"render_postcompile": True})
         values = sent.params if sent.positiontup is None else tuple(sent.params.values())

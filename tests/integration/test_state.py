@@ -7,8 +7,11 @@ from collections.abc import Callable
 import pytest
 
 from tests.test_captcha import *  # noqa: F403
+from tests.test_desk_acts import *  # noqa: F403
 from tests.test_limits import *  # noqa: F403
 from tests.test_links import *  # noqa: F403
+from tests.test_operators import *  # noqa: F403
+from tests.test_pending import *  # noqa: F403
 from tests.test_worker import *  # noqa: F403
 
 

@@ -13,6 +13,7 @@ from ldap.controls.libldap import AssertionControl
 from ldap.filter import filter_format
 
 from reset.accounts import Account, hashes
+from reset.accounts.fields import as_text, same_text
 from reset.accounts.ldap import Directory, findings
 from reset.accounts.ldap.reading import Reader
 from reset.accounts.ldap.session import PAGE, Entry, Session, change, escaped, open_session
@@ -54,6 +55,15 @@ class LdapAccounts(Reader):
             found = self._search(session, f"(|{same})")
             return [
                 self._account(session, entry, address) for entry in self._having(found, address)
+            ]
+
+    def find_by_login(self, login: str) -> list[Account]:
+        attribute, text = self._directory.login, as_text(login)
+        with self._open() as session:
+            return [
+                self._account(session, entry)
+                for entry in self._search(session, filter_format("(%s=%s)", [attribute, text]))
+                if any(same_text(stored, text) for stored in entry.texts(attribute))
             ]
 
     def get(self, account_id: str) -> Account | None:

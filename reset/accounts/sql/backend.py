@@ -11,12 +11,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from reset.accounts import Account, hashes
-from reset.accounts.fields import applying, as_text, is_active
+from reset.accounts.fields import applying, as_text, is_active, same_text
 from reset.accounts.silence import Silence
 from reset.accounts.sql import Table, statements
 from reset.accounts.sql.lookup import Lookup
 from reset.accounts.sql.statements import bind, decode, encode
-from reset.address import has_address
+from reset.address import has_address, spellings
 from reset.engine import described, is_encrypted, is_local, is_refusal, open_engine
 from reset.errors import AccountChanged, AccountsUnavailable, ChangeUncertain, PasswordRefused
 from reset.findings import Finding
@@ -31,6 +31,7 @@ class SqlAccounts:
         self._silence = Silence()
         self._selectable = statements.selectable(table)
         self._lookup = Lookup(self._selectable, table.email)
+        self._login_lookup = Lookup(self._selectable, table.login or table.email)
 
     def check(self) -> None:
         try:
@@ -43,12 +44,13 @@ class SqlAccounts:
             raise AccountsUnavailable(str(error.__cause__ or error)) from error
 
     def find_by_address(self, address: str) -> list[Account]:
-        with self._transaction() as connection:
-            condition = self._lookup.condition(connection, address)
-            rows = connection.execute(sa.select(self._selectable).where(condition)).mappings()
-            found = [self._account(row) for row in rows]
+        found = self._found(self._lookup, spellings(address))
         # A column's own comparison may take `josé` for `jose`.
         return _distinct([a for a in found if has_address(a.address, address)])
+
+    def find_by_login(self, login: str) -> list[Account]:
+        found = self._found(self._login_lookup, [as_text(login).lower()])
+        return _distinct([a for a in found if same_text(a.login, login)])
 
     def get(self, account_id: str) -> Account | None:
         with self._transaction() as connection:
@@ -94,6 +96,12 @@ class SqlAccounts:
     def close(self) -> None:
         """Give up all connections; the next use opens new ones."""
         self._engine.dispose()
+
+    def _found(self, lookup: Lookup, words: Sequence[str]) -> list[Account]:
+        with self._transaction() as connection:
+            condition = lookup.condition(connection, words)
+            rows = connection.execute(sa.select(self._selectable).where(condition)).mappings()
+            return [self._account(row) for row in rows]
 
     def _hash(self, account: Account, password: str) -> str:
         table = self._table

@@ -1,28 +1,29 @@
-"""How an address is looked up: by equality, without regard to case, in a way an index can serve."""
+"""How an address or a login is looked up: by equality, without regard to case.
+
+In a way that an index can serve.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
-from reset.address import spellings
-
 
 class Lookup:
-    """The condition that finds an address in one column of *selectable*."""
+    """The condition that finds a text in one column of *selectable*."""
 
     def __init__(self, selectable: sa.FromClause, column: str) -> None:
         self._selectable = selectable
         self._column = selectable.c[column]
         self._ignores_case: bool | None = None
 
-    def condition(self, connection: sa.Connection, address: str) -> sa.ColumnElement[bool]:
-        """Where the column holds the normalised *address*; finds a little more at times.
+    def condition(self, connection: sa.Connection, words: Sequence[str]) -> sa.ColumnElement[bool]:
+        """Where the column holds one of *words* (in lower case); finds a little more at times.
 
         Never LIKE: `_` and `%` are letters of valid addresses.
         """
-        words = spellings(address)
         folded = self._folded(connection, plain=all(map(str.isascii, words)))
         # A blank before or behind comes from imports. trim() would keep an index from being used.
         stored = [form for word in words for form in (word, f"{word} ", f" {word}")]
@@ -38,10 +39,11 @@ class Lookup:
         if dialect == "mysql":
             # The character set of the column may lack letters that we ask for.
             return sa.func.lower(sa.cast(column, sa.CHAR))
-        if plain:
-            return sa.func.lower(column)
         if dialect == "sqlite":
-            return sa.func.unicode_lower(column)
+            return sa.func.lower(column) if plain else sa.func.unicode_lower(column)
+        if plain:
+            # A login may be a number; of a text, an index on lower() serves this, too.
+            return sa.func.lower(sa.cast(column, sa.Text))
         # In a database of locale C, lower() knows the English alphabet only.
         return sa.func.lower(sa.collate(sa.cast(column, sa.Text), "und-x-icu"))
 
