@@ -19,7 +19,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 import config
 from config import Settings
-from reset import assets, cli, faults, language, logs, overrides, texts
+from reset import assets, cli, faults, files, language, logs, overrides, texts
 from reset.accounts import AccountBackend
 from reset.accounts.source import exclusions, open_accounts, upgrades_to
 from reset.bearer import Bearer
@@ -28,13 +28,13 @@ from reset.db import Database
 from reset.delivery import Delivery
 from reset.embed import Headers
 from reset.errors import ConfigurationError, StoreUnavailable
-from reset.files import LENT
 from reset.flow import Flow
 from reset.limits import Limits
 from reset.mail import Letter
 from reset.mail.messages import compose
 from reset.mail.outbox import Retry
 from reset.mail.sender import MimeMessage, Sender
+from reset.metrics import Metrics
 from reset.policy import PROFILES, Policy
 from reset.rules import Rules
 from reset.service import Service
@@ -77,8 +77,9 @@ def create_app(
     app.register_blueprint(pages, url_prefix=settings.path or None)
     app.cli.add_command(cli.commands)
     faults.register(app)
+    app.extensions["reset"].metrics.register(app, requests=FRAMED, files=files.ALL)
     ancestors, public_url = settings.frame_ancestors, settings.public_url
-    Headers(app, framed=FRAMED, lent=LENT, ancestors=ancestors, public_url=public_url)
+    Headers(app, framed=FRAMED, lent=files.LENT, ancestors=ancestors, public_url=public_url)
     app.jinja_env.filters["tel"] = _dialled
     app.context_processor(functools.partial(_page_values, app.extensions["reset"]))
     if settings.templates:
@@ -148,6 +149,7 @@ def _service(
     settlement = Settlement(database, accounts, rules)
     bearer = Bearer(database, accounts, policy, rules, settlement)
     delivery = Delivery(database, accounts, rules)
+    metrics = Metrics(database, clock, settings.metrics_allow)
     stylesheet, composer = _stylesheet(app, settings), _composer(settings)
     return Service(
         clock=clock,
@@ -160,7 +162,8 @@ def _service(
         settlement=settlement,
         delivery=delivery,
         captcha=captcha,
-        limits=_limits(app, settings, database, clock),
+        limits=_limits(app, settings, database, clock, metrics),
+        metrics=metrics,
         brand=brand,
         profile=profile,
         public_url=settings.public_url,
@@ -177,7 +180,11 @@ def _service(
 
 
 def _limits(
-    app: Flask, settings: Settings, database: Database, clock: Callable[[], datetime]
+    app: Flask,
+    settings: Settings,
+    database: Database,
+    clock: Callable[[], datetime],
+    metrics: Metrics,
 ) -> Limits:
     return Limits(
         app,
@@ -187,6 +194,7 @@ def _limits(
         storage_uri=settings.ratelimit_storage_uri,
         keys=settings.secret_keys,
         clock=clock,
+        metrics=metrics,
     )
 
 

@@ -20,7 +20,7 @@ from reset.captcha import ALPHABET, audio
 from reset.errors import ConfigurationError
 from reset.loopback import is_loopback
 from reset.policy import PROFILES
-from reset.values import PREFIX, Values
+from reset.values import PREFIX, Network, Values
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,7 @@ class Settings:
     limit_per_address: str
     ratelimit_storage_uri: str = field(repr=False)
     trusted_proxies: int
+    metrics_allow: tuple[Network, ...]
     frame_ancestors: tuple[str, ...]
     password_profile: str
     languages: tuple[str, ...]
@@ -140,6 +141,7 @@ def _settings(read: Values, root: Path) -> Settings:
         limit_per_address=read.limit("LIMIT_PER_ADDRESS", "5 per hour"),
         ratelimit_storage_uri=read.redis_url("RATELIMIT_STORAGE_URI"),
         trusted_proxies=read.integer("TRUSTED_PROXIES", 0, least=0, most=5),
+        metrics_allow=read.networks("METRICS_ALLOW"),
         frame_ancestors=read.origins("FRAME_ANCESTORS"),
         password_profile=read.choice("PASSWORD_PROFILE", tuple(PROFILES)),
         languages=read.choices("LANGUAGES", tuple(language.NAMES), "es,en"),

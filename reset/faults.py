@@ -10,9 +10,10 @@ from flask import Flask, render_template, request
 from flask_babel import gettext
 from werkzeug.exceptions import HTTPException, RequestedRangeNotSatisfiable
 
-from reset import texts
+from reset import metrics, texts
 from reset.errors import (
     AccountsUnavailable,
+    ChangeUncertain,
     ClientUnknown,
     ForeignOrigin,
     LinkBusy,
@@ -62,6 +63,7 @@ def _dead_link(error: LinkError) -> Answer:
 
 
 def _busy(_: LinkBusy) -> Answer:
+    metrics.note("busy")
     return _page(503, {"Retry-After": str(BUSY_SECONDS)}, busy=True)
 
 
@@ -75,6 +77,8 @@ def _foreign(_: ForeignOrigin) -> Answer:
 
 
 def _store_down(error: Exception) -> Answer:
+    if isinstance(error, ChangeUncertain):
+        metrics.note("uncertain")
     log.error("store unavailable", extra={"error": type(error).__name__, "cause": str(error)})
     return _page(503, {"Retry-After": str(DOWN_SECONDS)}, busy=False)
 

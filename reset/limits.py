@@ -17,6 +17,7 @@ from limits import RateLimitItem, parse_many
 from reset import counters
 from reset.db import Database
 from reset.errors import ClientUnknown, RateLimited
+from reset.metrics import Metrics
 from reset.tokens import keyed_hash
 
 # Per client, in place of the setting. Making a picture or a sound costs more than a page, and a
@@ -37,6 +38,7 @@ class Limits:
         keys: Sequence[str],
         clock: Callable[[], datetime],
         storage_uri: str,
+        metrics: Metrics,
     ) -> None:
         options = {"database": database, "clock": clock}
         if storage_uri:
@@ -54,6 +56,7 @@ class Limits:
         self._fixed = {purpose: parse_many(limit) for purpose, limit in FIXED.items()}
         self._keys = keys
         self._clock = clock
+        self._metrics = metrics
 
     def count_client(self, purpose: str) -> None:
         """Count one attempt of this client at *purpose*.
@@ -67,11 +70,15 @@ class Limits:
         """Count one request for the normalised *address*; False when there were too many."""
         # The oldest key: one that is added behind it gives nobody a new quota.
         bucket = keyed_hash(self._keys[0], "limit", address)
-        return not self._exhausted(self._per_address, "address", bucket)
+        allowed = not self._exhausted(self._per_address, "address", bucket)
+        if not allowed:
+            self._metrics.count_limit("address")
+        return allowed
 
     def _hit_or_raise(self, items: Sequence[RateLimitItem], *bucket: str) -> None:
         over = self._exhausted(items, *bucket)
         if over:
+            self._metrics.count_limit(bucket[0])
             until = max(self._strategy.get_window_stats(item, *bucket).reset_time for item in over)
             raise RateLimited(max(1, math.ceil(until - self._clock().timestamp())))
 

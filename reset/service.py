@@ -20,6 +20,7 @@ from reset.flow import Flow
 from reset.limits import Limits
 from reset.mail import Letter
 from reset.mail.sender import MimeMessage
+from reset.metrics import Metrics
 from reset.policy import Profile
 from reset.settlement import Settlement
 from reset.worker import Worker
@@ -40,6 +41,7 @@ class Service:
     upgrades_to: str | None
     captcha: Captcha
     limits: Limits
+    metrics: Metrics
     brand: Brand
     profile: Profile
     public_url: str

@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from reset.db import Transaction, moment, new_key, stamp
 
 LEASE = timedelta(minutes=5)
+_LEFT_ALONE = timedelta(minutes=1)
 OVERDUE = timedelta(hours=12)  # Source: the portal's manual; then the help desk follows up.
 
 
@@ -40,6 +41,14 @@ class Message:
         """Read when it is needed: a damaged row must not keep others from being claimed."""
         content: Mapping[str, str] = json.loads(self.stored)
         return content
+
+
+@dataclass(frozen=True)
+class Depth:
+    """How many mails wait in each state, and for how long the worst of them is left alone."""
+
+    states: Mapping[str, int]
+    unattended: timedelta
 
 
 @dataclass(frozen=True)
@@ -92,6 +101,29 @@ def is_due(tx: Transaction, *, now: datetime) -> bool:
     """Whether there is anything to claim; only reads."""
     found = tx.execute(sa.text(f"SELECT 1 FROM outbox WHERE {_DUE} LIMIT 1"), {"now": stamp(now)})
     return found.scalar() is not None
+
+
+def depth(tx: Transaction, *, now: datetime) -> Depth:
+    """What waits. Left alone is what has been due for a minute, although workers look all the time.
+
+    Less is not told: a worker may be busy with the mail of somebody who is registered.
+    """
+    states = {"queued": 0, "sending": 0}
+    for row in tx.execute(
+        sa.text(
+            "SELECT state, COUNT(*) AS many FROM outbox WHERE state IN ('queued', 'sending')"
+            " GROUP BY state"
+        )
+    ):
+        states[row.state] = row.many
+    oldest = tx.execute(
+        sa.text(
+            "SELECT (SELECT MIN(due_at) FROM outbox WHERE state = 'queued') AS due,"
+            " (SELECT MIN(leased_until) FROM outbox WHERE state = 'sending') AS lapsed"
+        )
+    ).one()
+    waited = max(now - moment(at) if at else timedelta(0) for at in oldest)
+    return Depth(states, waited if waited > _LEFT_ALONE else timedelta(0))
 
 
 def claim(tx: Transaction, *, limit: int, now: datetime) -> list[Message]:
