@@ -12,7 +12,7 @@ from email.utils import parseaddr
 from typing import Any
 from urllib.parse import urlencode
 
-from flask import Flask
+from flask import Flask, Response, request
 from flask_babel import get_locale
 from limits import parse_many
 from werkzeug.middleware.proxy_fix import ProxyFix
@@ -30,6 +30,7 @@ from reset.embed import Headers
 from reset.errors import ConfigurationError, StoreUnavailable
 from reset.flow import Flow
 from reset.limits import Limits
+from reset.logs import RequestIds
 from reset.mail import Letter
 from reset.mail.messages import compose
 from reset.mail.outbox import Retry
@@ -64,12 +65,14 @@ def create_app(
     Raises:
         SystemExit: the settings are at fault; standard error has one line for each fault.
     """
-    logs.configure()
     settings = settings or _loaded()
+    logs.configure(settings.log_format, settings.log_level, zone=settings.timezone)
     app = Flask(__name__, static_url_path=f"{settings.path}/static")
     app.url_map.merge_slashes = False  # A redirect would follow Host and X-Forwarded-Proto.
     app.config.update(_flask_config(settings))
-    if settings.trusted_proxies:
+    trusted = settings.trusted_proxies > 0
+    app.wsgi_app = RequestIds(app.wsgi_app, trusted=trusted)  # type: ignore[method-assign]
+    if trusted:
         hops = settings.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, hops, hops, 0, 0, 0)  # type: ignore[method-assign]
     app.extensions["reset"] = _service(app, settings, accounts, clock)
@@ -77,6 +80,7 @@ def create_app(
     app.register_blueprint(pages, url_prefix=settings.path or None)
     app.cli.add_command(cli.commands)
     faults.register(app)
+    app.after_request(_log_answer)
     app.extensions["reset"].metrics.register(app, requests=FRAMED, files=files.ALL)
     ancestors, public_url = settings.frame_ancestors, settings.public_url
     Headers(app, framed=FRAMED, lent=files.LENT, ancestors=ancestors, public_url=public_url)
@@ -239,6 +243,14 @@ def _rules(settings: Settings) -> Rules:
 def _stylesheet(app: Flask, settings: Settings) -> str:
     with _refusing_to_start():
         return assets.stylesheet(app, settings.brand, settings.templates)
+
+
+def _log_answer(response: Response) -> Response:
+    # Not the path, which may hold a link, but the rule that it follows.
+    page = request.url_rule.rule if request.url_rule else "-"
+    fields = {"method": request.method, "page": page, "status": response.status_code}
+    log.debug("request done", extra=fields)
+    return response
 
 
 def _dialled(phone: str) -> str:

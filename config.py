@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 from dotenv.parser import parse_stream
 
-from reset import language
+from reset import language, logs
 from reset.accounts import source
 from reset.accounts.source import Source
 from reset.brand import LIGHT_PAGE, Brand
@@ -59,6 +59,8 @@ class Settings:
     ratelimit_storage_uri: str = field(repr=False)
     trusted_proxies: int
     metrics_allow: tuple[Network, ...]
+    log_format: str
+    log_level: str
     frame_ancestors: tuple[str, ...]
     password_profile: str
     languages: tuple[str, ...]
@@ -142,6 +144,8 @@ def _settings(read: Values, root: Path) -> Settings:
         ratelimit_storage_uri=read.redis_url("RATELIMIT_STORAGE_URI"),
         trusted_proxies=read.integer("TRUSTED_PROXIES", 0, least=0, most=5),
         metrics_allow=read.networks("METRICS_ALLOW"),
+        log_format=read.choice("LOG_FORMAT", logs.FORMATS),
+        log_level=read.choice("LOG_LEVEL", logs.LEVELS),
         frame_ancestors=read.origins("FRAME_ANCESTORS"),
         password_profile=read.choice("PASSWORD_PROFILE", tuple(PROFILES)),
         languages=read.choices("LANGUAGES", tuple(language.NAMES), "es,en"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from datetime import datetime, timedelta
 
-from reset import audit, captcha, counters, links
+from reset import audit, captcha, counters, links, logs
 from reset.address import normalise
 from reset.audit import ResetRequest
 from reset.db import Database
@@ -53,7 +53,7 @@ class Flow:
         number = audit.new_number()
         with self._db.begin() as tx:
             audit.open_request(tx, number, address, language, now=now)
-            audit.note(tx, number, "requested", now=now, origin=origin)
+            audit.note(tx, number, "requested", now=now, origin=origin, **logs.of_request())
             outbox.enqueue(
                 tx,
                 number,

@@ -6,13 +6,14 @@ import io
 import json
 import logging
 from collections.abc import Callable, Iterator
+from datetime import UTC
 from pathlib import Path
 
 import pytest
 from flask import Flask
 
 from reset.errors import MailRefused
-from reset.logs import JsonLines, mask_links
+from reset.logs import JsonLines, take_over
 from tests.conftest import ADDRESS, KEY, NEW_PASSWORD, Portal, Visitor
 
 
@@ -45,10 +46,10 @@ def test_web_servers_log_is_masked() -> None:
     stream = io.StringIO()
     logger = logging.getLogger("some.web.server")
     logger.addHandler(logging.StreamHandler(stream))
-    mask_links("some.web.server")
+    take_over("some.web.server", "plain", UTC)
     logger.warning("Error handling request %s", "GET /a/nueva/abc.def-ghi /no-fui-yo/xyz")
     logger.warning("Invalid request from ip=::1: Invalid HTTP method: %r", f"a={NEW_PASSWORD}")
-    assert stream.getvalue().splitlines() == [
+    assert [line.partition("warning ")[2] for line in stream.getvalue().splitlines()] == [
         "Error handling request GET /a/nueva/- /no-fui-yo/-",
         "Invalid request from ip=::1: Invalid HTTP method: ",
     ]

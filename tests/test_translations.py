@@ -39,7 +39,10 @@ MEND = "run `make translations`"
 # What is spelled as in Spanish.
 ALIKE = {
     "en": {"Captcha", "Email", "Error:"},
-    "pt": {"Cancelando…", "Captcha", "Enviando…", "Falta:", "Mostrar", "Ocultar", "Pausar"},
+    "pt": {
+        *("Cancelando…", "Captcha", "Enviando…", "Falta:", "Mostrar", "Ocultar", "Pausar"),
+        "Código: %(code)s",
+    },
 }
 # A class, and an attribute in a macro: text in a template, but not on the page.
 UNSEEN = {"wide", 'aria-describedby=""'}

@@ -16,6 +16,7 @@ from email.utils import make_msgid
 
 import sqlalchemy as sa
 
+from reset import logs
 from reset.db import Transaction, moment, new_key, stamp
 
 LEASE = timedelta(minutes=5)
@@ -41,6 +42,14 @@ class Message:
         """Read when it is needed: a damaged row must not keep others from being claimed."""
         content: Mapping[str, str] = json.loads(self.stored)
         return content
+
+    @property
+    def log_id(self) -> str:
+        """The id of the visitor's request that queued it; nothing if it cannot be read."""
+        try:
+            return self.content.get("id", "")
+        except (ValueError, AttributeError):
+            return ""
 
 
 @dataclass(frozen=True)
@@ -75,7 +84,10 @@ def enqueue(
     now: datetime,
     content: Mapping[str, str] | None = None,
 ) -> None:
-    """Queue a mail; its Message-ID (at *host*) is made here, so that a retry is the same mail."""
+    """Queue a mail; its Message-ID (at *host*) is made here, so that a retry is the same mail.
+
+    The id of the visitor's request goes with it, so that the worker's log lines can name it, too.
+    """
     tx.execute(
         sa.text(
             "INSERT INTO outbox (id, request, kind, message_id, content, state, attempts,"
@@ -87,7 +99,7 @@ def enqueue(
             "request": request,
             "kind": kind,
             "message_id": make_msgid(domain=host),
-            "content": json.dumps(dict(content or {}), ensure_ascii=False),
+            "content": json.dumps({**(content or {}), **logs.of_request()}, ensure_ascii=False),
             "now": stamp(now),
         },
     )
