@@ -7,7 +7,7 @@ worker does with a queued mail stands in `delivery`, what a link is good for in 
 from __future__ import annotations
 
 import logging
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from reset import audit, captcha, counters, links, logs
 from reset.address import normalise
@@ -17,7 +17,6 @@ from reset.errors import CaptchaRefused, InvalidAddress, StoreUnavailable
 from reset.mail import outbox
 from reset.rules import Rules
 
-UNATTENDED = timedelta(minutes=5)
 log = logging.getLogger(__name__)
 
 
@@ -101,6 +100,6 @@ class Flow:
         """Whether requests are stored and a worker attends to the queue."""
         try:
             with self._db.read() as tx:
-                return not outbox.is_due(tx, now=now - UNATTENDED)
+                return not outbox.is_due(tx, now=now - outbox.UNATTENDED)
         except StoreUnavailable:
             return False

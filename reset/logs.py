@@ -10,6 +10,7 @@ import json
 import logging
 import re
 import secrets
+import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -110,8 +111,15 @@ def formatter(form: str, zone: tzinfo) -> logging.Formatter:
     return PlainLines(zone) if form == "plain" else JsonLines()
 
 
-class _Output(logging.StreamHandler[Any]):
-    """Ours among the handlers of the root logger."""
+class _Output(logging.Handler):
+    """Ours among the handlers of the root logger: writes to what is standard error then."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            sys.stderr.write(self.format(record) + "\n")
+            sys.stderr.flush()
+        except Exception:
+            self.handleError(record)
 
 
 def configure(form: str = "json", level: str = "info", *, zone: tzinfo = UTC) -> None:

@@ -236,7 +236,7 @@ def _of_outbox(depth: Depth) -> Iterator[Metric]:
     yield mails
     yield GaugeMetricFamily(
         "reset_outbox_oldest_due_seconds",
-        "For how long the oldest mail is left alone that is due; less than a minute is 0.",
+        "For how long the oldest mail that is due is left alone; 0 below five minutes.",
         depth.unattended.total_seconds(),
     )
 

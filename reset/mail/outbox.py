@@ -20,7 +20,7 @@ from reset import logs
 from reset.db import Transaction, moment, new_key, stamp
 
 LEASE = timedelta(minutes=5)
-_LEFT_ALONE = timedelta(minutes=1)
+UNATTENDED = timedelta(minutes=5)  # Workers look several times a second.
 OVERDUE = timedelta(hours=12)  # Source: the portal's manual; then the help desk follows up.
 
 
@@ -116,7 +116,7 @@ def is_due(tx: Transaction, *, now: datetime) -> bool:
 
 
 def depth(tx: Transaction, *, now: datetime) -> Depth:
-    """What waits. Left alone is what has been due for a minute, although workers look all the time.
+    """What waits, and for how long what is due is left alone, if for longer than `UNATTENDED`.
 
     Less is not told: a worker may be busy with the mail of somebody who is registered.
     """
@@ -135,7 +135,7 @@ def depth(tx: Transaction, *, now: datetime) -> Depth:
         )
     ).one()
     waited = max(now - moment(at) if at else timedelta(0) for at in oldest)
-    return Depth(states, waited if waited > _LEFT_ALONE else timedelta(0))
+    return Depth(states, waited if waited > UNATTENDED else timedelta(0))
 
 
 def claim(tx: Transaction, *, limit: int, now: datetime) -> list[Message]:
