@@ -108,7 +108,10 @@ def _application(
     app.extensions["reset"].metrics.register(app, requests=FRAMED, files=files.ALL)
     ancestors, public_url = settings.frame_ancestors, settings.public_url
     Headers(app, framed=FRAMED, lent=files.LENT, ancestors=ancestors, public_url=public_url)
-    mirror.register(app, settings.secret_keys, public_url, app.extensions["reset"].clock)
+    user_header, tells_time = settings.help_desk_user_header, app.extensions["reset"].clock
+    mirror.register(
+        app, settings.secret_keys, public_url, user_header=user_header, clock=tells_time
+    )
     app.jinja_env.filters["tel"] = _dialled
     app.context_processor(functools.partial(_page_values, app.extensions["reset"]))
     if settings.templates:

@@ -7,6 +7,7 @@ import re
 import ssl
 from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
+from ipaddress import ip_address
 from urllib.parse import urljoin, urlsplit
 
 from reset.doctor import Case, headers, proxies
@@ -218,7 +219,10 @@ def _names(case: Case, first: Reply) -> Iterator[Finding]:
 def _doors(case: Case, first: Reply) -> Iterator[Finding]:
     """What is not for visitors."""
     metrics = visit(case, f"{case.settings.path}/metrics")
-    if metrics.status == 200:
+    mine = ip_address(first.seen["address"] if first.seen else "")
+    if metrics.status == 200 and any(mine in one for one in case.settings.metrics_allow):
+        yield Finding("note", "/metrics can be read from this host, as RESET_METRICS_ALLOW says")
+    elif metrics.status == 200:
         text = "/metrics can be read from here"
         remedy = f"in nginx: location = {case.settings.path}/metrics {{ return 404; }}"
         why = "it tells strangers how many people ask, and when"

@@ -128,9 +128,9 @@ def test_good_site_is_one_line(street: Street, monkeypatch: pytest.MonkeyPatch) 
     with street.serving() as place:
         monkeypatch.setattr(visit, "HTTP_PORT", place.plain)
         told = doctor(place.app, "--from-outside")
-        shown = doctor(place.app, "--from-outside", "--verbose").output
-    assert told.output.startswith("all is well: ")
-    assert told.output.count("\n") == 1
+        shown = doctor(place.app, "--from-outside", "--verbose").stdout
+    assert told.stdout.startswith("all is well: ")
+    assert told.stdout.count("\n") == 1
     for line in (
         "public address: who comes without https is sent to https",
         "public address: its stylesheet, script and picture load",
@@ -313,6 +313,18 @@ MISTAKES: Mapping[str, tuple[dict[str, Any], str, str, str]] = {
         "the proxy answers a form of 16 kB with 413",
         "client_max_body_size 1m;",
     ),
+    "operator that a visitor names": (
+        {"help_desk_user_header": "X-Remote-User"},
+        "fault",
+        "whoever sends X-Remote-User is taken for the operator that it names",
+        'proxy_set_header X-Remote-User "";',
+    ),
+    "figures under another path": (
+        {"proxy": _with("if ($uri ~ /metrics$) {{ return 200 figures; }}")},
+        "warning",
+        "/metrics can be read from here",
+        "location = /restablecer/metrics { return 404; }",
+    ),
     "form in clear": (
         {
             "site": SITE.replace(
@@ -482,9 +494,9 @@ def test_whole_installation(
         host.start_worker()
         with nginx(street.nginx, tmp_path / "nginx", site, port):
             app = create_app(service_settings(environ))
-            until(lambda: "workers that are alive: 1" in doctor(app, "--verbose").output)
+            until(lambda: "workers that are alive: 1" in doctor(app, "--verbose").stdout)
             until(web.exists)
             found = doctor(app, "--from-outside")
     app.extensions["reset"].database.close()
-    assert told in found.output
-    assert found.output.count("\n") == (1 if "all is well" in told else 4)
+    assert told in found.stdout
+    assert found.stdout.count("\n") == (1 if "all is well" in told else 4)

@@ -243,7 +243,7 @@ def test_redis_that_answers(
 ) -> None:
     """All is well."""
     monkeypatch.setattr(limiter, "REDIS_TIMEOUT_SECONDS", 60)
-    assert clinic.run(ratelimit_storage_uri=redis.url).output.startswith("all is well: ")
+    assert clinic.run(ratelimit_storage_uri=redis.url).stdout.startswith("all is well: ")
 
 
 def test_redis_that_forgets(
