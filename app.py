@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Callable
 from datetime import datetime
 from email.utils import parseaddr
@@ -10,7 +11,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import click
-from flask import Flask
+from flask import Flask, Response, request
 from flask.cli import FlaskGroup
 from flask_babel import get_locale
 from limits import parse_many
@@ -18,7 +19,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 import config
 from config import Settings
-from reset import assets, cli, faults, language, logs, mirror, overrides, texts
+from reset import assets, cli, faults, files, language, logs, mirror, overrides, texts
 from reset.accounts import AccountBackend
 from reset.accounts.source import exclusions, open_accounts, upgrades_to
 from reset.bearer import Bearer
@@ -28,16 +29,17 @@ from reset.delivery import Delivery
 from reset.digest import Digest, Schedule
 from reset.embed import Headers
 from reset.errors import ConfigurationError
-from reset.files import LENT
 from reset.flow import Flow
 from reset.help_desk.desk import Desk
 from reset.help_desk.operators import Operators
 from reset.help_desk.sessions import DeskSessions, derived
 from reset.limits import Limits
+from reset.logs import RequestIds
 from reset.mail import Letter
 from reset.mail.messages import compose
 from reset.mail.outbox import Retry
 from reset.mail.sender import MimeMessage, Sender
+from reset.metrics import Metrics
 from reset.policy import PROFILES, Policy
 from reset.rules import Rules
 from reset.service import Service
@@ -47,6 +49,7 @@ from reset.worker import Worker
 
 LARGEST_FORM = 64 * 1024
 _YEAR_SECONDS = 31_536_000
+log = logging.getLogger("reset.app")
 
 
 def create_app(
@@ -67,7 +70,6 @@ def create_app(
     Raises:
         SystemExit: the settings are at fault; standard error has one line for each fault.
     """
-    logs.configure()
     try:
         app = _application(settings or config.load(), accounts, clock)
     except ConfigurationError as error:
@@ -88,10 +90,13 @@ def _serves_a_command() -> bool:
 def _application(
     settings: Settings, accounts: AccountBackend | None, clock: Callable[[], datetime] | None
 ) -> Flask:
+    logs.configure(settings.log_format, settings.log_level, zone=settings.timezone)
     app = Flask(__name__, static_url_path=f"{settings.path}/static")
     app.url_map.merge_slashes = False  # A redirect would follow Host and X-Forwarded-Proto.
     app.config.update(_flask_config(settings))
-    if settings.trusted_proxies:
+    trusted = settings.trusted_proxies > 0
+    app.wsgi_app = RequestIds(app.wsgi_app, trusted=trusted)  # type: ignore[method-assign]
+    if trusted:
         hops = settings.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, hops, hops, 0, 0, 0)  # type: ignore[method-assign]
     app.session_interface = DeskSessions(settings.secret_keys, settings.public_url)
@@ -99,9 +104,14 @@ def _application(
     language.register(app, settings.languages)
     app.register_blueprint(pages, url_prefix=settings.path or None)
     faults.register(app)
+    app.after_request(_log_answer)
+    app.extensions["reset"].metrics.register(app, requests=FRAMED, files=files.ALL)
     ancestors, public_url = settings.frame_ancestors, settings.public_url
-    Headers(app, framed=FRAMED, lent=LENT, ancestors=ancestors, public_url=public_url)
-    mirror.register(app, settings.secret_keys, public_url, app.extensions["reset"].clock)
+    Headers(app, framed=FRAMED, lent=files.LENT, ancestors=ancestors, public_url=public_url)
+    user_header, tells_time = settings.help_desk_user_header, app.extensions["reset"].clock
+    mirror.register(
+        app, settings.secret_keys, public_url, user_header=user_header, clock=tells_time
+    )
     app.jinja_env.filters["tel"] = _dialled
     app.context_processor(functools.partial(_page_values, app.extensions["reset"]))
     if settings.templates:
@@ -156,6 +166,7 @@ def _service(
     settlement = Settlement(database, accounts, rules)
     bearer = Bearer(database, accounts, policy, rules, settlement)
     delivery = Delivery(database, accounts, rules)
+    metrics = Metrics(database, clock, settings.metrics_allow)
     daily = _digest(settings, database, rules)
     stylesheet = assets.stylesheet(app, settings.brand, settings.templates)
     composer = _composer(settings)
@@ -170,10 +181,11 @@ def _service(
         settlement=settlement,
         delivery=delivery,
         captcha=captcha,
-        limits=_limits(app, settings, database, clock),
+        limits=_limits(app, settings, database, clock, metrics),
         desk=Desk(database, accounts, rules),
         operators=Operators(database, keys, context),
         user_header=settings.help_desk_user_header,
+        metrics=metrics,
         brand=brand,
         profile=profile,
         public_url=settings.public_url,
@@ -191,7 +203,11 @@ def _service(
 
 
 def _limits(
-    app: Flask, settings: Settings, database: Database, clock: Callable[[], datetime]
+    app: Flask,
+    settings: Settings,
+    database: Database,
+    clock: Callable[[], datetime],
+    metrics: Metrics,
 ) -> Limits:
     return Limits(
         app,
@@ -201,6 +217,7 @@ def _limits(
         storage_uri=settings.ratelimit_storage_uri,
         keys=settings.secret_keys,
         clock=clock,
+        metrics=metrics,
     )
 
 
@@ -239,6 +256,14 @@ def _rules(settings: Settings) -> Rules:
         retention=settings.retention,
         mails_per_account=parse_many(settings.limit_per_address),
     )
+
+
+def _log_answer(response: Response) -> Response:
+    # Not the path, which may hold a link, but the rule that it follows.
+    page = request.url_rule.rule if request.url_rule else "-"
+    fields = {"method": request.method, "page": page, "status": response.status_code}
+    log.debug("request done", extra=fields)
+    return response
 
 
 def _dialled(phone: str) -> str:

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 from dotenv.parser import parse_stream
 
-from reset import language
+from reset import language, logs
 from reset.accounts import source
 from reset.accounts.source import Source
 from reset.brand import LIGHT_PAGE, Brand
@@ -20,7 +20,7 @@ from reset.captcha import ALPHABET, audio
 from reset.errors import ConfigurationError
 from reset.loopback import is_loopback
 from reset.policy import PROFILES
-from reset.values import PREFIX, Values
+from reset.values import PREFIX, Network, Values
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,9 @@ class Settings:
     help_desk_user_header: str
     help_desk_digest_to: str
     help_desk_digest_at: time
+    metrics_allow: tuple[Network, ...]
+    log_format: str
+    log_level: str
     frame_ancestors: tuple[str, ...]
     password_profile: str
     languages: tuple[str, ...]
@@ -151,6 +154,9 @@ def _settings(read: Values, root: Path) -> Settings:
         help_desk_user_header=read.header("HELP_DESK_USER_HEADER"),
         help_desk_digest_to=read.address("HELP_DESK_DIGEST_TO"),
         help_desk_digest_at=read.clock_time("HELP_DESK_DIGEST_AT", "07:30"),
+        metrics_allow=read.networks("METRICS_ALLOW"),
+        log_format=read.choice("LOG_FORMAT", logs.FORMATS),
+        log_level=read.choice("LOG_LEVEL", logs.LEVELS),
         frame_ancestors=read.origins("FRAME_ANCESTORS"),
         password_profile=read.choice("PASSWORD_PROFILE", tuple(PROFILES)),
         languages=read.choices("LANGUAGES", tuple(language.NAMES), "es,en"),

@@ -4,8 +4,18 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 import subprocess
 import sys
+import tempfile
+from contextlib import suppress
+from datetime import tzinfo
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from dotenv import dotenv_values
+from gunicorn.glogging import Logger
 
 wsgi_app = "app:create_app()"
 bind = f"127.0.0.1:{os.environ.get('PORT', '5000')}"
@@ -23,18 +33,70 @@ control_socket_disable = True
 # No header may say where the service is mounted: RESET_PUBLIC_URL does.
 forwarder_headers = ""
 
+_ROOT = Path(__file__).parent
+_FIGURES = "PROMETHEUS_MULTIPROC_DIR"
 _CANNOT_START = 3  # As in reset/cli/root.py; not imported: a reload (HUP) must read it anew.
 
 
 def on_starting(_: object) -> None:
     """Migrate and check the settings once; workers that refuse would be started for ever."""
+    os.environ.pop(_FIGURES, None)
     migrate = [sys.executable, "-m", "flask", "--app", "app", "reset", "migrate"]
     if subprocess.run(migrate, check=False).returncode == _CANNOT_START:  # noqa: S603 - constant
         raise SystemExit(_CANNOT_START)
+    _make_folder_for_figures()
+
+
+def on_exit(_: object) -> None:
+    """Take away what was made at the start."""
+    shutil.rmtree(os.environ.get(_FIGURES, ""), ignore_errors=True)
+
+
+def _make_folder_for_figures() -> None:
+    """A fresh one at each start: there the worker processes count for `/metrics`."""
+    runtime = os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0] or None
+    try:
+        os.environ[_FIGURES] = tempfile.mkdtemp(prefix="figures-", dir=runtime)
+    except OSError as error:
+        # Each process then shows its own: a full disk must not keep the service from starting.
+        print(f"no folder for the figures of all processes: {error}", file=sys.stderr)
 
 
 def post_worker_init(_: object) -> None:
-    """A malformed request is logged as it came: without the link or password that it may hold."""
-    from reset.logs import mask_links
+    """In a worker what gunicorn says of a request also carries its id."""
+    from reset import logs
 
-    mask_links("gunicorn.error")
+    logs.take_over("gunicorn.error", *_log_form())
+
+
+def _log_form() -> tuple[str, tzinfo]:
+    """The form of log lines, and the zone of their times; what is wrong is told by the app."""
+    settings: dict[str, str | None] = {}
+    with suppress(OSError, UnicodeError):
+        if not os.environ.get("FLASK_SKIP_DOTENV"):
+            settings |= dotenv_values(_ROOT / ".env", interpolate=False)
+    settings |= os.environ
+    try:
+        zone = ZoneInfo(settings.get("RESET_TIMEZONE") or "America/Bogota")
+    except (OSError, ValueError, KeyError):
+        zone = ZoneInfo("UTC")
+    return settings.get("RESET_LOG_FORMAT") or "json", zone
+
+
+class _Lines(Logger):  # type: ignore[misc]  # gunicorn ships no types.
+    """What gunicorn says, in the form of the service's own lines.
+
+    A malformed request is logged as it came, so without the link or password that it may hold.
+    """
+
+    def setup(self, cfg: object) -> None:
+        super().setup(cfg)
+        # Not imported by its name: a reload (HUP) must find it anew.
+        spec = spec_from_file_location("gunicorn_lines", _ROOT / "reset" / "logs.py")
+        if spec and spec.loader:
+            logs = module_from_spec(spec)
+            spec.loader.exec_module(logs)
+            logs.take_over("gunicorn.error", *_log_form())
+
+
+logger_class = _Lines

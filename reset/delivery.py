@@ -16,9 +16,18 @@ from reset.mail.outbox import Message
 from reset.rules import Rules
 from reset.tokens import Tokens
 
+KINDS = ("reset_link", "password_changed")
+RESULTS = ("done", "deferred", "refused", "abandoned")
+# From one minute on: a slow mail server must not make registered people's requests look slower.
+HANDOVER_SECONDS = (60, 300, 900, 3600, 14_400, 43_200, 86_400)
+
 
 class Delivery:
-    """Looks up who is registered, makes links, and notes what the mail server said."""
+    """Looks up who is registered, makes links, and notes what the mail server said.
+
+    ``figures`` counts what became of mails; one that there is nobody to send to counts as one that
+    the mail server took.
+    """
 
     def __init__(self, database: Database, accounts: AccountBackend, rules: Rules) -> None:
         self._db = database
@@ -51,18 +60,25 @@ class Delivery:
     def note_sent(self, message: Message, *, now: datetime) -> None:
         """The mail server took *message*."""
         with self._db.begin() as tx:
-            if outbox.mark_sent(tx, message, now=now):
+            ours = outbox.mark_sent(tx, message, now=now)
+            if ours:
                 audit.note(tx, message.request, "mail_sent", now=now, **_attempt(message))
+        if ours:
+            self._count_done(message, now=now)
 
     def note_deferred(self, message: Message, answer: str, *, now: datetime) -> None:
         """It was not taken: try again after a while, or give up after some days."""
         due_at = now + self._rules.retry.delay(message.attempts)
+        result = None
         with self._db.begin() as tx:
             if due_at - message.created_at > self._rules.retry.give_up_after:
                 if outbox.mark_abandoned(tx, message):
                     self._note_failure(tx, message, "mail_abandoned", answer, now=now)
+                    result = "abandoned"
             elif outbox.put_back(tx, message, due_at=due_at):
                 self._note_failure(tx, message, "mail_deferred", answer, now=now)
+                result = "deferred" if message.attempts == 1 else None
+        self._count(message, result)
 
     def put_off(
         self, messages: Iterable[Message], answer: str, *, until: datetime, now: datetime
@@ -71,20 +87,27 @@ class Delivery:
 
         Only the first time stands in the trace: an outage has many times.
         """
+        results: list[tuple[Message, str]] = []
         with self._db.begin() as tx:
             for message in messages:
                 due_at = min(until, now + self._rules.retry.delay(message.attempts))
                 if due_at - message.created_at > self._rules.retry.give_up_after:
                     if outbox.mark_abandoned(tx, message):
                         self._note_failure(tx, message, "mail_abandoned", answer, now=now)
+                        results.append((message, "abandoned"))
                 elif outbox.put_back(tx, message, due_at=due_at) and message.attempts == 1:
                     self._note_failure(tx, message, "mail_deferred", answer, now=now)
+                    results.append((message, "deferred"))
+        for message, result in results:
+            self._count(message, result)
 
     def note_refused(self, message: Message, answer: str, *, now: datetime) -> None:
         """It will never be taken."""
         with self._db.begin() as tx:
-            if outbox.mark_abandoned(tx, message):
+            ours = outbox.mark_abandoned(tx, message)
+            if ours:
                 self._note_failure(tx, message, "mail_refused", answer, now=now)
+        self._count(message, "refused" if ours else None)
 
     def mark_overdue(self, *, now: datetime) -> None:
         """Mark what has waited for twelve hours for the help desk."""
@@ -135,8 +158,11 @@ class Delivery:
         # A transaction of its own, as that of `note_sent`: SQLite has one writer, and requests that
         # wait for it could count how often the worker wrote.
         with self._db.begin() as tx:
-            if outbox.mark_dropped(tx, message):
+            ours = outbox.mark_dropped(tx, message)
+            if ours:
                 audit.note(tx, message.request, event, now=now, **details)
+        if ours:
+            self._count_done(message, now=now)
 
     def _is_wanted(self, tx: Transaction, request: str, account: Account) -> bool:
         """Neither denied, nor was the password of *account* set after this request was made."""
@@ -250,6 +276,16 @@ class Delivery:
                 "number": audit.spoken(message.request),
             },
         )
+
+    def _count_done(self, message: Message, *, now: datetime) -> None:
+        self._count(message, "done")
+        if message.kind == "reset_link":
+            waited = (now - message.created_at).total_seconds()
+            self.figures.update(f"within {s}" for s in HANDOVER_SECONDS if waited <= s)
+
+    def _count(self, message: Message, result: str | None) -> None:
+        if result:
+            self.figures[f"{message.kind} {result}"] += 1
 
     def _note_failure(
         self, tx: Transaction, message: Message, event: str, answer: str, *, now: datetime

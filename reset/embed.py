@@ -66,29 +66,35 @@ class Headers:
     ) -> None:
         self._framed = frozenset(framed)
         self._lent = frozenset(lent)
-        self._ancestors = " ".join(["'self'", *ancestors]) if ancestors else "'none'"
-        # In a sandboxed frame without an origin WebKit takes 'self' for nobody.
-        self._own = f"'self' {_origin(public_url)}"
-        self._https = public_url.startswith("https:")
+        self._ancestors = ancestors
+        self._public_url = public_url
         app.after_request(self._add)
 
     def _add(self, response: Response) -> Response:
         headers = response.headers
-        framed = request.endpoint in self._framed and self._ancestors != "'none'"
-        ancestors = self._ancestors if framed else "'none'"
-        headers["Content-Security-Policy"] = _POLICY.format(own=self._own, ancestors=ancestors)
-        for name, value in _EVERYWHERE.items():
+        ancestors = self._ancestors if request.endpoint in self._framed else ()
+        for name, value in page_headers(self._public_url, ancestors).items():
             headers[name] = value
         if request.endpoint in self._lent:
             headers["Cross-Origin-Resource-Policy"] = "cross-origin"
-        if not framed:
-            headers["X-Frame-Options"] = "DENY"
-            headers["Cross-Origin-Opener-Policy"] = "same-origin"
-        if self._https:
-            headers["Strict-Transport-Security"] = f"max-age={_YEAR}"
         if "Cache-Control" not in headers or headers["Cache-Control"] == "no-cache":
             headers["Cache-Control"] = "no-store"
         return response
+
+
+def page_headers(public_url: str, ancestors: Sequence[str]) -> dict[str, str]:
+    """The security headers of a page that *ancestors* (origins; without any nobody) may frame."""
+    # In a sandboxed frame without an origin WebKit takes 'self' for nobody.
+    own = f"'self' {_origin(public_url)}"
+    may_frame = " ".join(["'self'", *ancestors]) if ancestors else "'none'"
+    policy = _POLICY.format(own=own, ancestors=may_frame)
+    headers = {"Content-Security-Policy": policy, **_EVERYWHERE}
+    if not ancestors:
+        headers["X-Frame-Options"] = "DENY"
+        headers["Cross-Origin-Opener-Policy"] = "same-origin"
+    if public_url.startswith("https:"):
+        headers["Strict-Transport-Security"] = f"max-age={_YEAR}"
+    return headers
 
 
 def _origin(url: str) -> str:

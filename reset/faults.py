@@ -10,9 +10,10 @@ from flask import Flask, render_template, request
 from flask_babel import gettext
 from werkzeug.exceptions import HTTPException, RequestedRangeNotSatisfiable
 
-from reset import texts
+from reset import logs, metrics, texts
 from reset.errors import (
     AccountsUnavailable,
+    ChangeUncertain,
     ClientUnknown,
     ForeignOrigin,
     LinkBusy,
@@ -62,6 +63,7 @@ def _dead_link(error: LinkError) -> Answer:
 
 
 def _busy(_: LinkBusy) -> Answer:
+    metrics.note("busy")
     return _page(503, {"Retry-After": str(BUSY_SECONDS)}, busy=True)
 
 
@@ -75,6 +77,8 @@ def _foreign(_: ForeignOrigin) -> Answer:
 
 
 def _store_down(error: Exception) -> Answer:
+    if isinstance(error, ChangeUncertain):
+        metrics.note("uncertain")
     log.error("store unavailable", extra={"error": type(error).__name__, "cause": str(error)})
     return _page(503, {"Retry-After": str(DOWN_SECONDS)}, busy=False)
 
@@ -92,7 +96,10 @@ def _unexpected(error: Exception) -> Answer:
 
 def _page(status: int, headers: dict[str, str] | None = None, **values: Any) -> Answer:
     try:
-        return render_template(f"errors/{status}.html", **values), status, headers or {}
+        # For the help desk: with it the lines of the log are found.
+        code = logs.current_id()[:8] if status >= 500 else ""
+        page = render_template(f"errors/{status}.html", code=code, **values)
+        return page, status, headers or {}
     except Exception as error:
         # A template of the operator's. Raised again, Flask would log the path, as above.
         log.error("error page failed", exc_info=error, extra={"status": status})

@@ -7,10 +7,10 @@ worker does with a queued mail stands in `delivery`, what a link is good for in 
 from __future__ import annotations
 
 import logging
-from datetime import datetime, timedelta
+from datetime import datetime
 from time import sleep
 
-from reset import audit, captcha, counters, digest, links, trail
+from reset import audit, captcha, counters, digest, links, logs, trail
 from reset.address import normalise
 from reset.audit import ResetRequest
 from reset.db import Database
@@ -18,7 +18,6 @@ from reset.errors import CaptchaRefused, InvalidAddress, StoreUnavailable
 from reset.mail import outbox
 from reset.rules import Rules
 
-UNATTENDED = timedelta(minutes=5)
 PURGE_STEP = 200
 PURGE_PAUSE_SECONDS = 0.05
 log = logging.getLogger(__name__)
@@ -56,7 +55,7 @@ class Flow:
         number = audit.new_number()
         with self._db.begin() as tx:
             audit.open_request(tx, number, address, language, now=now)
-            audit.note(tx, number, "requested", now=now, origin=origin)
+            audit.note(tx, number, "requested", now=now, origin=origin, **logs.of_request())
             outbox.enqueue(
                 tx,
                 number,
@@ -120,6 +119,6 @@ class Flow:
         """Whether requests are stored and a worker attends to the queue."""
         try:
             with self._db.read() as tx:
-                return not outbox.is_due(tx, now=now - UNATTENDED)
+                return not outbox.is_due(tx, now=now - outbox.UNATTENDED)
         except StoreUnavailable:
             return False

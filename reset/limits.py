@@ -20,6 +20,7 @@ from reset import counters
 from reset.counters import DatabaseStorage
 from reset.db import Database
 from reset.errors import ClientUnknown, RateLimited
+from reset.metrics import Metrics
 from reset.tokens import keyed_hash
 
 ADDRESS = "address"
@@ -69,6 +70,7 @@ class Limits:
         keys: Sequence[str],
         clock: Callable[[], datetime],
         storage_uri: str,
+        metrics: Metrics,
     ) -> None:
         options = {"database": database, "clock": clock}
         if storage_uri:
@@ -87,6 +89,7 @@ class Limits:
         self._fixed = {purpose: parse_many(limit) for purpose, limit in FIXED.items()}
         self._keys = keys
         self._clock = clock
+        self._metrics = metrics
 
     def count_client(self, purpose: str) -> None:
         """Count one attempt of this client at *purpose*.
@@ -106,7 +109,10 @@ class Limits:
 
     def allows_address(self, address: str) -> bool:
         """Count one request for the normalised *address*; False when there were too many."""
-        return not self._exhausted(self._per_address, ADDRESS, self._hidden(address))
+        allowed = not self._exhausted(self._per_address, ADDRESS, self._hidden(address))
+        if not allowed:
+            self._metrics.count_limit(ADDRESS)
+        return allowed
 
     def clear_address(self, address: str) -> int:
         """Forget the requests for a normalised *address*; returns how many counters ran."""
@@ -138,6 +144,7 @@ class Limits:
     def _hit_or_raise(self, items: Sequence[RateLimitItem], *bucket: str) -> None:
         over = self._exhausted(items, *bucket)
         if over:
+            self._metrics.count_limit(bucket[0])
             until = max(self._strategy.get_window_stats(item, *bucket).reset_time for item in over)
             raise RateLimited(max(1, math.ceil(until - self._clock().timestamp())))
 

@@ -27,15 +27,23 @@ def question(keys: Sequence[str], public_url: str, *, now: datetime) -> str:
 
 
 def register(
-    app: Flask, keys: Sequence[str], public_url: str, clock: Callable[[], datetime]
+    app: Flask,
+    keys: Sequence[str],
+    public_url: str,
+    *,
+    user_header: str,
+    clock: Callable[[], datetime],
 ) -> None:
-    """Let every answer of *app* to a genuine question say what was seen."""
+    """Let every answer of *app* to a genuine question say what was seen.
+
+    A proxy names the help desk's operator in *user_header*; empty if none does.
+    """
     tokens = Tokens(keys, "doctor", public_url)
 
     def answer(response: Response) -> Response:
         asked = request.headers.get(QUESTION)
         if asked is not None and _is_fresh(tokens, asked, clock()):
-            response.headers[ANSWER] = json.dumps(_seen())
+            response.headers[ANSWER] = json.dumps(_seen(user_header))
         return response
 
     app.after_request(answer)
@@ -49,8 +57,8 @@ def _is_fresh(tokens: Tokens, asked: str, now: datetime) -> bool:
     return abs(now - made_at) <= LIFETIME
 
 
-def _seen() -> dict[str, str]:
-    """The address, scheme and host that counted, and those that came with the connection."""
+def _seen(user_header: str) -> dict[str, str]:
+    """The address, scheme, host and user that count, and what came with the connection."""
     before = request.environ.get("werkzeug.proxy_fix.orig", request.environ)
     seen = {
         "address": request.remote_addr or "",
@@ -58,5 +66,6 @@ def _seen() -> dict[str, str]:
         "host": request.environ.get("HTTP_HOST", ""),
         "peer": before.get("REMOTE_ADDR") or "",
         "forwarded_for": request.headers.get("X-Forwarded-For", ""),
+        "user": request.headers.get(user_header, "") if user_header else "",
     }
     return {name: str(value)[:_LONGEST] for name, value in seen.items()}

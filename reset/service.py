@@ -22,6 +22,7 @@ from reset.help_desk.operators import Operators
 from reset.limits import Limits
 from reset.mail import Letter
 from reset.mail.sender import MimeMessage
+from reset.metrics import Metrics
 from reset.policy import Profile
 from reset.settlement import Settlement
 from reset.worker import Worker
@@ -34,10 +35,8 @@ if TYPE_CHECKING:
 class Service:
     """What the doors (views, worker, commands) need; ``clock`` tells the time in UTC.
 
-    <<<<<<< HEAD
-        With a ``user_header`` the proxy in front says in it which operator is at the help desk.
-    =======
-        ``settings`` are for the doctor, whose subject they are: all others get values.
+            With a ``user_header`` the proxy in front says in it which operator is at the help desk.
+            ``settings`` are for the doctor, whose subject they are: all others get values.
     >>>>>>> h6_c
     """
 
@@ -55,6 +54,7 @@ class Service:
     operators: Operators
     desk: Desk
     user_header: str
+    metrics: Metrics
     brand: Brand
     profile: Profile
     public_url: str

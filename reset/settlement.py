@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from datetime import datetime
 
-from reset import audit, links
+from reset import audit, links, logs
 from reset.accounts import Account, AccountBackend
 from reset.address import has_address
 from reset.db import Database, stamp
@@ -36,7 +36,7 @@ class Settlement:
                 audit.hold_alike(tx, link.request)
                 if not links.use(tx, link, now=now) and not links.is_closed(tx, link):
                     return
-                details = {"login": account.login, "origin": origin}
+                details = {"login": account.login, "origin": origin, **logs.of_request()}
                 audit.note(tx, link.request, "password_changed", now=now, **details)
                 content = {
                     "to": account.address,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import stat
 from collections.abc import Collection, Iterable, Mapping
@@ -33,6 +34,8 @@ LONGEST_LINK = 120  # Mail programs break longer lines, and the link with them.
 _TOKEN_AND_PATH = len("/no-fui-yo/") + 57
 _PLAIN_URL = r"https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._~-]+)*"
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class Values:
@@ -205,6 +208,15 @@ class Values:
             self.fault(name, "must be the name of a header such as X-Remote-User")
             return ""
         return value
+
+    def networks(self, name: str) -> tuple[Network, ...]:
+        networks = []
+        for word in self.words(name):
+            try:
+                networks.append(ipaddress.ip_network(word))
+            except ValueError:
+                self.fault(name, f"{word} is no network such as 10.0.0.0/8 or 127.0.0.1/32")
+        return tuple(networks)
 
     def database_url(self, name: str, default: str) -> str:
         value = self.text(name, default)

@@ -6,9 +6,10 @@ from contextlib import suppress
 from typing import Any
 
 from flask import Blueprint, Response, abort, redirect, render_template, request, url_for
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from werkzeug.wrappers import Response as AnyResponse
 
-from reset import audit, files, language, texts
+from reset import audit, files, language, metrics, texts
 from reset.bearer import OpenLink
 from reset.embed import may_be_framed, refuse_foreign_form
 from reset.errors import CaptchaRefused, LinkUnknown, PasswordRefused
@@ -19,6 +20,7 @@ from reset.origin import coarse
 from reset.policy import LONGEST
 from reset.service import service
 
+ALL_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 pages = Blueprint("reset", __name__)
 files.add_to(pages)
 access.add_to(pages)
@@ -48,12 +50,15 @@ def submit_request() -> str | AnyResponse:
     _accept_form("request", "email", "captcha", "challenge", optional="proof")
     form = RequestForm()
     if form.refresh.data:
+        metrics.note("refreshed")
         return _refreshed(form)
     if not form.validate():
+        metrics.note("address_invalid" if form.email.errors else "captcha_refused")
         return _request_page(form)
     try:
         _check_captcha(form)
     except CaptchaRefused:
+        metrics.note("captcha_refused")
         form.refuse_captcha()
         return _request_page(form)
     allowed = parts.limits.allows_address(form.address)
@@ -159,6 +164,17 @@ def readyz() -> Response:
     )
 
 
+# Whoever may not see it must find nothing here, by any method.
+@pages.route("/metrics", methods=ALL_METHODS, provide_automatic_options=False)
+def show_metrics() -> Response:
+    """Figures for Prometheus; only for the networks that the operator named."""
+    if not service().metrics.allows(request.remote_addr or ""):
+        abort(404)
+    if request.method not in ("GET", "HEAD"):
+        abort(405, valid_methods=("GET", "HEAD"))
+    return Response(service().metrics.text(), content_type=CONTENT_TYPE_PLAIN_0_0_4)
+
+
 def _accept_form(purpose: str, *names: str, optional: str = "") -> None:
     """What every form must pass before it is read."""
     service().limits.count_client(purpose)
@@ -171,7 +187,14 @@ def _check_captcha(form: RequestForm) -> None:
     proof = form.proof.data or ""
     if proof:
         parts.limits.count_client("proof")
-    parts.flow.check_captcha(form.challenge.data, form.captcha.data, proof=proof, now=parts.clock())
+    right = False
+    try:
+        parts.flow.check_captcha(
+            form.challenge.data, form.captcha.data, proof=proof, now=parts.clock()
+        )
+        right = True
+    finally:
+        parts.metrics.count_captcha(by_proof=bool(proof), right=right)
 
 
 def _request_page(form: RequestForm, notice: str = "") -> str:

@@ -16,6 +16,7 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from time import monotonic
 
+from reset import logs
 from reset.delivery import Delivery
 from reset.digest import Digest
 from reset.errors import (
@@ -117,8 +118,10 @@ class Worker:
             if self._failed_lookups >= _ENOUGH_FAILURES and message.kind == "reset_link":
                 # Each look-up would wait for a time-out, and confirmations behind them.
                 self._delivery.note_deferred(message, _ACCOUNTS_DOWN, now=self._clock())
-            elif not self._deliver(message):
-                continue
+            else:
+                with logs.carrying(message.log_id):
+                    if not self._deliver(message):
+                        continue
             self._waiting.popleft()
             self._note_taken()
         self._drop_idle_connection(busy=claimed > 0)
@@ -222,7 +225,8 @@ class Worker:
             message = self._taken[0]
             self._delivery.note_sent(message, now=self._clock())
             self._taken.popleft()
-            log.info("mail sent", extra=_fields(message))
+            with logs.carrying(message.log_id):
+                log.info("mail sent", extra=_fields(message))
 
     def _defer(self, message: Message, answer: str) -> None:
         self._delivery.note_deferred(message, answer, now=self._clock())

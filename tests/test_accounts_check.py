@@ -159,9 +159,9 @@ def test_dry_run_lets_the_source_say_what_is_wrong(make_app: Callable[..., Flask
 
 
 def test_json_for_programs(check: Check, ana: int) -> None:
-    """Level, text and remedy of each finding."""
+    """Level, text, remedy and reason of each finding."""
     found = json.loads(check("--json").output)
-    assert {"level", "text", "remedy"} == set(found[0])
+    assert {"level", "text", "remedy", "why"} == set(found[0])
     assert {finding["level"] for finding in found} == {"ok"}
 
 

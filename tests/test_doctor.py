@@ -15,6 +15,7 @@ from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -25,9 +26,10 @@ from flask import Flask
 import config
 from config import Settings
 from reset import doctor as package
-from reset import heartbeat, migrations, mirror
+from reset import engine, heartbeat, migrations, mirror
 from reset.accounts.sql import Table
 from reset.db import Database, stamp
+from reset.doctor import clock as clock_check
 from reset.doctor import mail as mail_check
 from reset.doctor import settings as settings_check
 from reset.doctor import state as state_check
@@ -71,7 +73,7 @@ def doctor(app: Flask, *arguments: str) -> Result:
 
 def findings(app: Flask, *arguments: str) -> list[dict[str, str]]:
     """What the command finds."""
-    found: list[dict[str, str]] = json.loads(doctor(app, "--json", *arguments).output)
+    found: list[dict[str, str]] = json.loads(doctor(app, "--json", *arguments).stdout)
     return found
 
 
@@ -92,8 +94,9 @@ def clinic(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Clinic:
     """Everything as it should be: a worker lives, and nobody is root."""
-    monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    monkeypatch.setenv("PATH", "/nowhere")  # Whether this machine's clock is right is not ours.
+    monkeypatch.setattr(settings_check, "geteuid", lambda: 1000)
+    # Whether the clock of the machine that runs the tests is right is not to matter.
+    monkeypatch.setattr(clock_check, "TIMEDATECTL", "/nowhere/timedatectl")
     healthy = replace(
         settings,
         secret_keys=(secrets.token_urlsafe(48),),
@@ -135,14 +138,14 @@ def the_one(found: list[dict[str, str]], *levels: str) -> dict[str, str]:
 def test_healthy_system_is_one_line(clinic: Clinic) -> None:
     """And ends with 0; nothing of what is well is listed."""
     told = clinic.run()
-    assert told.output.splitlines() == [told.output.strip()]
-    assert told.output.startswith("all is well: ")
+    assert told.stdout.splitlines() == [told.stdout.strip()]
+    assert told.stdout.startswith("all is well: ")
     assert told.exit_code == 0
 
 
 def test_verbose_shows_every_check(clinic: Clinic) -> None:
     """What is well, and what is not known."""
-    told = clinic.run("--verbose").output
+    told = clinic.run("--verbose").stdout
     for line in (
         "ok       settings: secret keys: 1, each random",
         "ok       database: a row can be written (and was taken back)",
@@ -242,6 +245,12 @@ MISTAKES: Mapping[str, tuple[dict[str, Any], str, str, str]] = {
         "neither RESET_SUPPORT_PHONE nor RESET_SUPPORT_EMAIL is set",
         "RESET_SUPPORT_PHONE='(605) 000 0000'",
     ),
+    "figures for everybody": (
+        {"metrics_allow": (ip_network("0.0.0.0/0"),)},
+        "warning",
+        "RESET_METRICS_ALLOW lets everybody read the figures (0.0.0.0/0)",
+        "RESET_METRICS_ALLOW=127.0.0.1/32",
+    ),
     "nobody listens for mail": (
         {"mail": {"port": 1}},
         "fault",
@@ -286,7 +295,7 @@ def test_mistake_in_the_settings_is_found(clinic: Clinic, mistake: str) -> None:
     """It alone is told, with why it matters and what to do, and without any secret."""
     changes, level, text, remedy = MISTAKES[mistake]
     told = clinic.run("--json", **changes)
-    finding = the_one(json.loads(told.output))
+    finding = the_one(json.loads(told.stdout))
     assert finding["level"] == level
     assert text in finding["text"]
     assert remedy in finding["remedy"]
@@ -299,20 +308,33 @@ def test_fault_says_what_why_and_what_to_do(clinic: Clinic) -> None:
     """For people: three lines, and a count at the end."""
     told = clinic.run(mail={"port": 1})
     assert told.exit_code == 1
-    assert told.output.splitlines()[:3] == [
+    assert told.stdout.splitlines()[:3] == [
         "fault    mail: nobody listens on 127.0.0.1:1",
         "         no mail leaves: people wait for links that do not come",
         "         -> systemctl status postfix; or correct RESET_MAIL_SERVER and RESET_MAIL_PORT",
     ]
-    assert told.output.splitlines()[3].startswith("faults: 1, warnings: 0, of ")
+    assert told.stdout.splitlines()[3].startswith("faults: 1, warnings: 0, of ")
 
 
 def test_root_is_told_to_be_somebody_else(clinic: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
     """Root reads and writes everything: what the service may not, he does not see."""
-    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(settings_check, "geteuid", lambda: 0)
     finding = the_one(clinic.examine(), "warning")
     assert "started as root" in finding["text"]
     assert finding["remedy"].startswith("sudo -u restablecer")
+
+
+def test_clock_that_nobody_sets(
+    clinic: Clinic, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As systemd tells it."""
+    command = tmp_path / "timedatectl"
+    command.write_text("#!/bin/sh\necho no\n")
+    command.chmod(0o755)
+    monkeypatch.setattr(clock_check, "TIMEDATECTL", str(command))
+    finding = the_one(clinic.examine())
+    assert finding["text"] == "this host's clock is not synchronised (NTP)"
+    assert finding["remedy"] == "timedatectl set-ntp true"
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o620])
@@ -386,8 +408,9 @@ def test_state_in_hands_of_another_user(clinic: Clinic, tmp_path: Path) -> None:
     assert finding["remedy"] == f"chown --reference={tmp_path} {tmp_path}/reset.sqlite"
 
 
-def test_state_that_is_locked(clinic: Clinic) -> None:
+def test_state_that_is_locked(clinic: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
     """Somebody works at the file with another program, and never ends."""
+    monkeypatch.setattr(engine, "TIMEOUT_SECONDS", 0.2)
     app = clinic.app()
     with closing(sqlite3.connect(clinic.settings.database_url[10:], isolation_level=None)) as db:
         db.execute("BEGIN IMMEDIATE")
@@ -569,8 +592,8 @@ def test_check_that_fails_does_not_end_the_others(
 
     monkeypatch.setattr(mail_check, "_encryption", fail)
     told = clinic.run("--json")
-    assert "this check ended early (TypeError)" in the_one(json.loads(told.output))["text"]
-    assert "ana@example.com" not in told.output
+    assert "this check ended early (TypeError)" in the_one(json.loads(told.stdout))["text"]
+    assert "ana@example.com" not in told.stdout
 
 
 BAD = {

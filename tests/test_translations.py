@@ -59,6 +59,7 @@ ALIKE = {
         "Ocultar",
         "Pausar",
         "Por: %(value)s",
+        "Código: %(code)s",
     },
 }
 # A class, and an attribute in a macro: text in a template, but not on the page.

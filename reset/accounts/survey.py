@@ -123,9 +123,11 @@ def _rehearsal(backend: AccountBackend, account: Account) -> Finding:
         return Finding("fault", f"a password cannot be changed: {error}", _SEE)
     except PasswordRefused:
         text = "the portal's own rule (a trigger or check) refused a random password"
-        return Finding("warning", text, "see that it lets the service change passwords")
+        why = "people's own new passwords may be refused, too"
+        return Finding("warning", text, "see that it lets the service change passwords", why)
     except AccountChanged:
-        return Finding("warning", "the account changed at this very moment", "try again")
+        why = "whether passwords can be changed was not seen"
+        return Finding("warning", "the account changed at this very moment", "try again", why)
 
 
 def _speed(backend: AccountBackend) -> Finding:
@@ -135,7 +137,8 @@ def _speed(backend: AccountBackend) -> Finding:
     if seconds < SLOW_SECONDS:
         return Finding("ok", f"a look-up takes {seconds * 1000:.0f} ms")
     remedy = "make an index for it: docs/portals.md, Addresses"
-    return Finding("warning", f"a look-up takes {seconds:.1f} s", remedy)
+    why = "each mail with a link waits for one"
+    return Finding("warning", f"a look-up takes {seconds:.1f} s", remedy, why)
 
 
 def _counts(counted: Survey) -> Iterator[Finding]:
@@ -148,26 +151,30 @@ def _counts(counted: Survey) -> Iterator[Finding]:
         yield Finding("ok", f"without an e-mail address: {counted.without_address}")
     if counted.malformed:
         text = f"with an address that can never be mailed: {counted.malformed}"
-        yield Finding("warning", text, "correct them in the portal")
+        why = "these people can never get a link"
+        yield Finding("warning", text, "correct them in the portal", why)
     if counted.shared:
         yield Finding("ok", f"addresses of several accounts: {counted.shared}")
     if counted.spelled_differently:
         text = "addresses spelled in several ways, to which no mail goes: "
         text += str(counted.spelled_differently)
-        yield Finding("warning", text, "spell each alike in the portal")
+        why = "which of them is the person's own, nobody can tell from here"
+        yield Finding("warning", text, "spell each alike in the portal", why)
     for obstacle, count in sorted(counted.obstacles.items()):
         if obstacle == "account_excluded":
             continue  # Told rule by rule.
         level = "warning" if obstacle in _REMEDIES else "ok"
         words = _OBSTACLES.get(obstacle, obstacle.replace("_", " "))
-        yield Finding(level, f"{words}: {count}", _REMEDIES.get(obstacle, ""))
+        why = "these people get no link" if level == "warning" else ""
+        yield Finding(level, f"{words}: {count}", _REMEDIES.get(obstacle, ""), why)
 
 
 def _exclusion(rule: str, count: int) -> Finding:
     if count:
         return Finding("ok", f"excluded by {rule}: {count}")
     remedy = "check name and value, and that both may be read; rules are separated by ;"
-    return Finding("warning", f"excluded by {rule}: nobody who is not out already", remedy)
+    text = f"excluded by {rule}: nobody who is not out already"
+    return Finding("warning", text, remedy, "whoever it was meant for gets links")
 
 
 def _schemes(counted: Survey, upgrades_to: str | None) -> Iterator[Finding]:
@@ -180,4 +187,5 @@ def _schemes(counted: Survey, upgrades_to: str | None) -> Iterator[Finding]:
             yield Finding("ok", f"hashes of {scheme}, to become {upgrades_to}: {count}")
         else:
             remedy = "if the portal reads a better one, set RESET_ACCOUNTS_HASH and _HASH_UPGRADE"
-            yield Finding("warning", f"hashes of {scheme}, which is weak: {count}", remedy)
+            why = "who steals the table finds these passwords out"
+            yield Finding("warning", f"hashes of {scheme}, which is weak: {count}", remedy, why)

@@ -11,7 +11,7 @@ from reset.findings import Finding
 
 _WHY = {
     "fault": "nobody gets a link, or can set a password with it",
-    "warning": "some people get no link, or wait for it",
+    "warning": "it works, but not for everybody, or not safely",
 }
 
 

@@ -14,6 +14,7 @@ from reset.doctor import Case
 from reset.findings import Finding
 
 APART_SECONDS = 5
+TIMEDATECTL = "timedatectl"
 _NTP = "timedatectl set-ntp true"
 _TIMEOUT_SECONDS = 5
 
@@ -36,7 +37,7 @@ def apart(whose: str, theirs: datetime) -> Finding:
 
 
 def _synchronised() -> Finding:
-    command = shutil.which("timedatectl")
+    command = shutil.which(TIMEDATECTL)
     told = ""
     if command:
         with suppress(OSError, subprocess.SubprocessError):

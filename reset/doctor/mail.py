@@ -78,7 +78,7 @@ def _encryption(host: smtplib.SMTP, server: str) -> Iterator[Finding]:
         "ok", f"encrypted with {line.version()}, {cipher}; its certificate is for {server}"
     )
     days = certificate_days(line.getpeercert())
-    text = f"its certificate expires in {days} days"
+    text = f"days until its certificate expires: {days}"
     if days >= WARN_DAYS:
         yield Finding("ok", text)
     else:

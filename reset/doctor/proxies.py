@@ -23,12 +23,15 @@ _LIES = {
     "Forwarded": f"for={FORGED};host={_FORGED_HOST};proto=gopher",
 }
 _OVERWRITE = "in nginx, the outermost: proxy_set_header X-Forwarded-For $remote_addr;"
+_FORGED_USER = "forged-operator"
 _SHARED = "all visitors look like one: soon everybody is told to wait"
 
 
 def check(case: Case, first: Reply) -> Iterator[Finding]:
     """Compare what the service saw of us, plain and with forged headers."""
-    forged = visit(case, f"{case.settings.path}/", headers=_LIES)
+    user_header = case.settings.help_desk_user_header
+    lies = _LIES | ({user_header: _FORGED_USER} if user_header else {})
+    forged = visit(case, f"{case.settings.path}/", headers=lies)
     if first.seen is None or forged.seen is None:
         text = f"a request with forged X-Forwarded headers is answered {forged.status}"
         yield Finding("ok" if forged.status == 400 else "warning", text)
@@ -38,6 +41,8 @@ def check(case: Case, first: Reply) -> Iterator[Finding]:
         if address.level != "fault":  # Else the cause is the same.
             yield _scheme(case, first.seen, forged.seen)
     yield _host(case, first.seen or {})
+    if user_header:
+        yield _user(user_header, forged.seen or {})
     if _FORGED_HOST in forged.body or "/forged" in forged.body:
         text = "forged X-Forwarded headers come back in the page"
         remedy = 'in nginx: proxy_set_header X-Forwarded-Host ""; proxy_set_header Forwarded "";'
@@ -94,6 +99,15 @@ def _host(case: Case, seen: Mapping[str, str]) -> Finding:
     text = f"the proxy asks for {seen.get('host') or 'no name'}, not for {wanted}"
     remedy = "in nginx: proxy_set_header Host $http_host;"
     return Finding("warning", text, remedy, "another name may be refused by the next version")
+
+
+def _user(header: str, forged: Mapping[str, str]) -> Finding:
+    """Whether only the proxy can say which operator of the help desk is there."""
+    if forged.get("user") != _FORGED_USER:
+        return Finding("ok", f"visitors cannot send {header}, which names operators")
+    text = f"whoever sends {header} is taken for the operator that it names"
+    remedy = f'in nginx: proxy_set_header {header} ""; and $remote_user where it asks who is there'
+    return Finding("fault", text, remedy, "strangers can read and act at the help desk")
 
 
 def _same(one: str, other: str) -> bool:

@@ -7,6 +7,7 @@ import re
 import ssl
 from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
+from ipaddress import ip_address
 from urllib.parse import urljoin, urlsplit
 
 from reset.doctor import Case, headers, proxies
@@ -31,7 +32,9 @@ def check(case: Case) -> Iterator[Finding]:
             yield _not_the_form(case, first)
             return
         yield Finding("ok", f"{case.settings.public_url}/ shows the form")
-        for part in (_files, headers.check, proxies.check, _dead_ends, _names, _doors):
+        parts = (proxies.check, headers.check, _files, _dead_ends, _names, _doors)
+        # Without a client's address the service refuses nearly all, for that one reason.
+        for part in parts if first.seen["address"] else parts[:1]:
             yield from part(case, first)
     except (OSError, http.client.HTTPException, ValueError) as error:
         yield _unreachable(case, error)
@@ -41,7 +44,7 @@ def _line(case: Case, first: Reply) -> Iterator[Finding]:
     """The certificate, and the clock of who answered."""
     if first.certificate:
         days = certificate_days(first.certificate)
-        text = f"the certificate of {case.settings.host} expires in {days} days"
+        text = f"days until the certificate of {case.settings.host} expires: {days}"
         if days >= WARN_DAYS:
             yield Finding("ok", text)
         else:
@@ -216,7 +219,10 @@ def _names(case: Case, first: Reply) -> Iterator[Finding]:
 def _doors(case: Case, first: Reply) -> Iterator[Finding]:
     """What is not for visitors."""
     metrics = visit(case, f"{case.settings.path}/metrics")
-    if metrics.status == 200:
+    mine = ip_address(first.seen["address"] if first.seen else "")
+    if metrics.status == 200 and any(mine in one for one in case.settings.metrics_allow):
+        yield Finding("note", "/metrics can be read from this host, as RESET_METRICS_ALLOW says")
+    elif metrics.status == 200:
         text = "/metrics can be read from here"
         remedy = f"in nginx: location = {case.settings.path}/metrics {{ return 404; }}"
         why = "it tells strangers how many people ask, and when"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import difflib
 import itertools
-import os
 import re
 import stat
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from os import geteuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -45,6 +45,7 @@ def check(case: Case) -> Iterator[Finding]:
     yield from _addresses(settings)
     yield from _frames(settings)
     yield from _help(settings)
+    yield from _figures(settings)
     here = datetime.now(UTC).astimezone(settings.timezone)
     yield Finding("ok", f"in mails it is {here:%H:%M} now ({settings.timezone})")
 
@@ -114,7 +115,7 @@ def _is_typed(key: str) -> bool:
 
 
 def _user() -> Iterator[Finding]:
-    if os.geteuid() == 0:
+    if geteuid() == 0:
         text = "the doctor was started as root, which may read and write everything"
         remedy = f"sudo -u restablecer {command('doctor')} (the user of web and worker)"
         why = "what keeps the service's own user from a file or socket is not seen"
@@ -177,6 +178,15 @@ def _covers(ancestor: str, portal: str) -> bool:
 def _origin(url: str) -> str:
     parts = urlsplit(url.lower())
     return f"{parts.scheme}://{parts.netloc}"
+
+
+def _figures(settings: Settings) -> Iterator[Finding]:
+    open_to_all = [str(net) for net in settings.metrics_allow if net.prefixlen == 0]
+    if open_to_all:
+        text = f"RESET_METRICS_ALLOW lets everybody read the figures ({', '.join(open_to_all)})"
+        remedy = "RESET_METRICS_ALLOW=127.0.0.1/32 and the address of Prometheus"
+        why = "strangers learn how many people ask, and when"
+        yield Finding("warning", text, remedy, why)
 
 
 def _help(settings: Settings) -> Iterator[Finding]:

@@ -39,11 +39,12 @@ def check(case: Case) -> Iterator[Finding]:
     try:
         with case.state() as tx:
             yield Finding("ok", f"it answers ({_version(tx)})")
-            yield from _schema(tx)
-            yield from {"sqlite": _sqlite, "postgresql": _postgresql, "mysql": _mysql}[
-                tx.dialect.name
-            ](tx)
             yield _encryption(tx)
+            if not sa.inspect(tx).has_table("schema_version"):
+                yield Finding("fault", "it has no tables yet", command("migrate"), _DOWN)
+                return
+            yield _schema(tx)
+            yield from _KINDS[tx.dialect.name](tx)
             yield _writing(tx)
     except sa.exc.SQLAlchemyError as error:
         text = f"it does not answer ({engine.described(error)})"
@@ -56,24 +57,19 @@ def _version(tx: sa.Connection) -> str:
     return f"{tx.dialect.name} {number}"
 
 
-def _schema(tx: sa.Connection) -> Iterator[Finding]:
+def _schema(tx: sa.Connection) -> Finding:
     newest = migrations.steps()[-1][0]
-    if not sa.inspect(tx).has_table("schema_version"):
-        yield Finding("fault", "it has no tables yet", command("migrate"), _DOWN)
-        return
     found = tx.exec_driver_sql("SELECT MAX(version) FROM schema_version").scalar() or 0
     if found < newest:
         text = f"its tables are at version {found}, this program needs {newest}"
-        yield Finding(
-            "fault", text, command("migrate"), "what is new here finds no place to write to"
-        )
-    elif found > newest:
+        why = "what is new here finds no place to write to"
+        return Finding("fault", text, command("migrate"), why)
+    if found > newest:
         text = f"its tables are at version {found}, this program knows {newest}"
         remedy = "install the newer version here, too: docs/several-hosts.md, Upgrading"
         why = "another host runs a newer version"
-        yield Finding("warning", text, remedy, why)
-    else:
-        yield Finding("ok", f"its tables are at version {newest}")
+        return Finding("warning", text, remedy, why)
+    return Finding("ok", f"its tables are at version {newest}")
 
 
 def _writing(tx: sa.Connection) -> Finding:
@@ -183,7 +179,7 @@ def _postgresql(tx: sa.Connection) -> Iterator[Finding]:
     yield from _durable(
         [
             (name, value, "on", f"ALTER SYSTEM SET {name} = on; SELECT pg_reload_conf();")
-            for name, value in sorted(rows.tuples())
+            for name, value in sorted(map(tuple, rows))
         ]
     )
     size = tx.exec_driver_sql("SELECT pg_database_size(current_database())").scalar_one()
@@ -222,3 +218,6 @@ def _durable(found: list[tuple[str, str, str, str]]) -> Iterator[Finding]:
         else:
             text = f"{name} is {value} on its server"
             yield Finding("fault", text, f"as its administrator: {remedy}", _LOST)
+
+
+_KINDS = {"sqlite": _sqlite, "postgresql": _postgresql, "mysql": _mysql}

@@ -12,7 +12,6 @@ from reset import heartbeat
 from reset.db import moment, stamp
 from reset.doctor import Case, command
 from reset.findings import Finding
-from reset.flow import UNATTENDED
 from reset.mail import outbox
 
 SILENT = timedelta(seconds=60)
@@ -50,14 +49,14 @@ def _queue(tx: sa.Connection, now: datetime) -> Iterator[Finding]:
     waiting, oldest = _one(tx, "COUNT(*), MIN(created_at)", "state IN ('queued', 'sending')")
     if not waiting:
         yield Finding("ok", "no mail waits")
-    elif outbox.is_due(tx, now=now - UNATTENDED):
+    elif outbox.is_due(tx, now=now - outbox.UNATTENDED):
         text = f"mails that wait: {waiting}, and nobody attends to them"
         yield Finding("fault", text, _START, _WAIT)
     else:
         age = now - moment(oldest)
         text = f"mails that wait: {waiting}, the oldest for {_spoken(age)}"
         if age < outbox.OVERDUE:
-            yield Finding("ok" if age < UNATTENDED else "note", text, command(_LIST))
+            yield Finding("ok" if age < outbox.UNATTENDED else "note", text, command(_LIST))
         else:
             why = "visitors were told to call when nothing came within 12 hours"
             yield Finding(

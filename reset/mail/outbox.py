@@ -17,9 +17,11 @@ from email.utils import make_msgid
 
 import sqlalchemy as sa
 
+from reset import logs
 from reset.db import Transaction, moment, new_key, stamp
 
 LEASE = timedelta(minutes=5)
+UNATTENDED = timedelta(minutes=5)  # Workers look several times a second.
 OVERDUE = timedelta(hours=12)  # Source: the portal's manual; then the help desk follows up.
 
 
@@ -41,6 +43,22 @@ class Message:
         """Read when it is needed: a damaged row must not keep others from being claimed."""
         content: Mapping[str, str] = json.loads(self.stored)
         return content
+
+    @property
+    def log_id(self) -> str:
+        """The id of the visitor's request that queued it; nothing if it cannot be read."""
+        try:
+            return self.content.get("id", "")
+        except (ValueError, AttributeError):
+            return ""
+
+
+@dataclass(frozen=True)
+class Depth:
+    """How many mails wait in each state, and for how long the worst of them is left alone."""
+
+    states: Mapping[str, int]
+    unattended: timedelta
 
 
 @dataclass(frozen=True)
@@ -75,7 +93,10 @@ def enqueue(
     now: datetime,
     content: Mapping[str, str] | None = None,
 ) -> None:
-    """Queue a mail; its Message-ID (at *host*) is made here, so that a retry is the same mail."""
+    """Queue a mail; its Message-ID (at *host*) is made here, so that a retry is the same mail.
+
+    The id of the visitor's request goes with it, so that the worker's log lines can name it, too.
+    """
     tx.execute(
         sa.text(
             "INSERT INTO outbox (id, request, kind, message_id, content, state, attempts,"
@@ -87,7 +108,7 @@ def enqueue(
             "request": request,
             "kind": kind,
             "message_id": make_msgid(domain=host),
-            "content": json.dumps(dict(content or {}), ensure_ascii=False),
+            "content": json.dumps({**(content or {}), **logs.of_request()}, ensure_ascii=False),
             "now": stamp(now),
         },
     )
@@ -138,6 +159,29 @@ def is_due(tx: Transaction, *, now: datetime) -> bool:
     """Whether there is anything to claim; only reads."""
     found = tx.execute(sa.text(f"SELECT 1 FROM outbox WHERE {_DUE} LIMIT 1"), {"now": stamp(now)})
     return found.scalar() is not None
+
+
+def depth(tx: Transaction, *, now: datetime) -> Depth:
+    """What waits, and for how long what is due is left alone, if for longer than `UNATTENDED`.
+
+    Less is not told: a worker may be busy with the mail of somebody who is registered.
+    """
+    states = {"queued": 0, "sending": 0}
+    for row in tx.execute(
+        sa.text(
+            "SELECT state, COUNT(*) AS many FROM outbox WHERE state IN ('queued', 'sending')"
+            " GROUP BY state"
+        )
+    ):
+        states[row.state] = row.many
+    oldest = tx.execute(
+        sa.text(
+            "SELECT (SELECT MIN(due_at) FROM outbox WHERE state = 'queued') AS due,"
+            " (SELECT MIN(leased_until) FROM outbox WHERE state = 'sending') AS lapsed"
+        )
+    ).one()
+    waited = max(now - moment(at) if at else timedelta(0) for at in oldest)
+    return Depth(states, waited if waited > UNATTENDED else timedelta(0))
 
 
 def claim(tx: Transaction, *, limit: int, now: datetime) -> list[Message]:

@@ -28,7 +28,7 @@ def apply(tx: sa.Connection) -> int:
     """Apply the steps that are missing; returns the version that the database is at now."""
     with _alone(tx):
         tx.execute(sa.text(_VERSIONS))
-        version = int(tx.execute(sa.text(_VERSION)).scalar_one())
+        version = current(tx)
         for number, statements in steps():
             if number > version:
                 for statement in statements:
@@ -36,6 +36,11 @@ def apply(tx: sa.Connection) -> int:
                 tx.execute(sa.text("INSERT INTO schema_version VALUES (:v)"), {"v": number})
                 version = number
     return version
+
+
+def current(tx: sa.Connection) -> int:
+    """The version that the database is at."""
+    return int(tx.execute(sa.text(_VERSION)).scalar_one())
 
 
 @contextmanager

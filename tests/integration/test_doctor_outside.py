@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import secrets
+import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +15,14 @@ import pytest
 from flask import Flask
 from werkzeug.serving import make_server
 
+from app import create_app
 from reset.doctor import visit
-from tests.conftest import program
+from tests.conftest import Portal, program
 from tests.servers import free_port
 from tests.servers.certificates import Authority, Certificate
 from tests.servers.nginx import nginx
+from tests.servers.service import Host, until
+from tests.servers.service import settings as service_settings
 from tests.test_doctor import Clinic, clinic, doctor, findings, mailbox, the_one
 
 __all__ = ["clinic", "mailbox"]
@@ -65,7 +70,7 @@ class Street:
         self._clinic = clinic
         self._folder = folder
         self.authority = authority
-        self._nginx = program("the tests behind nginx", "nginx", "nginx")
+        self.nginx = program("the tests behind nginx", "nginx", "nginx")
 
     @contextmanager
     def serving(
@@ -94,7 +99,7 @@ class Street:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         try:
-            with nginx(self._nginx, folder, text, port):
+            with nginx(self.nginx, folder, text, port):
                 yield Place(app, port, plain, backend)
         finally:
             server.shutdown()
@@ -123,9 +128,9 @@ def test_good_site_is_one_line(street: Street, monkeypatch: pytest.MonkeyPatch) 
     with street.serving() as place:
         monkeypatch.setattr(visit, "HTTP_PORT", place.plain)
         told = doctor(place.app, "--from-outside")
-        shown = doctor(place.app, "--from-outside", "--verbose").output
-    assert told.output.startswith("all is well: ")
-    assert told.output.count("\n") == 1
+        shown = doctor(place.app, "--from-outside", "--verbose").stdout
+    assert told.stdout.startswith("all is well: ")
+    assert told.stdout.count("\n") == 1
     for line in (
         "public address: who comes without https is sent to https",
         "public address: its stylesheet, script and picture load",
@@ -308,6 +313,18 @@ MISTAKES: Mapping[str, tuple[dict[str, Any], str, str, str]] = {
         "the proxy answers a form of 16 kB with 413",
         "client_max_body_size 1m;",
     ),
+    "operator that a visitor names": (
+        {"help_desk_user_header": "X-Remote-User"},
+        "fault",
+        "whoever sends X-Remote-User is taken for the operator that it names",
+        'proxy_set_header X-Remote-User "";',
+    ),
+    "figures under another path": (
+        {"proxy": _with("if ($uri ~ /metrics$) {{ return 200 figures; }}")},
+        "warning",
+        "/metrics can be read from here",
+        "location = /restablecer/metrics { return 404; }",
+    ),
     "form in clear": (
         {
             "site": SITE.replace(
@@ -335,3 +352,151 @@ def test_mistake_in_the_site_is_found(
     assert text in finding["text"]
     assert remedy in finding["remedy"]
     assert finding["level"] == level
+
+
+CERTIFICATES: Mapping[str, tuple[Callable[[Authority], Certificate], str, str]] = {
+    "soon to expire": (
+        lambda authority: authority.sign("DNS:localhost"),
+        "days until the certificate of localhost expires: 1",
+        "certbot renew",
+    ),
+    "expired": (
+        lambda authority: authority.sign("DNS:localhost", before=[_faketime(), "2020-01-01"]),
+        "is not good: certificate has expired",
+        "certbot renew",
+    ),
+    "for another name": (
+        lambda authority: authority.sign("DNS:otra.caja.test"),
+        "is not good: Hostname mismatch",
+        "the name in it must be localhost",
+    ),
+    "of nobody known": (
+        lambda authority: authority.leave_unsigned("DNS:localhost"),
+        "is not good: self-signed certificate",
+        "certbot certificates",
+    ),
+}
+
+
+def _faketime() -> str:
+    return program("the tests with certificates that expired", "faketime", "faketime")
+
+
+@pytest.mark.parametrize("certificate", CERTIFICATES)
+def test_certificate_that_browsers_do_not_like(
+    street: Street, monkeypatch: pytest.MonkeyPatch, certificate: str
+) -> None:
+    """In words, before visitors see a warning in place of the form."""
+    make, text, remedy = CERTIFICATES[certificate]
+    with street.serving(certificate=make(street.authority)) as place:
+        finding = the_one(outside(place, monkeypatch))
+    assert text in finding["text"]
+    assert remedy in finding["remedy"]
+    assert "browsers show a warning" in finding["why"]
+
+
+def test_old_tls(street: Street, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What browsers do not speak any more, we do not speak, either."""
+    old = "ssl_protocols TLSv1 TLSv1.1; ssl_ciphers ALL:@SECLEVEL=0; server_tokens off;"
+    with street.serving(SITE.replace("server_tokens off;", old)) as place:
+        finding = the_one(outside(place, monkeypatch))
+    assert "does not speak TLS as browsers do" in finding["text"]
+    assert "ssl_protocols TLSv1.2 TLSv1.3;" in finding["remedy"]
+
+
+@pytest.mark.parametrize(
+    ("url", "text"),
+    [
+        ("https://localhost:1/restablecer", "cannot be reached from here (Connection refused)"),
+        ("https://clave.invalid", "https://clave.invalid cannot be reached from here (Name or"),
+    ],
+    ids=["port", "name"],
+)
+def test_nobody_is_there(clinic: Clinic, url: str, text: str) -> None:
+    """A wrong name, or an nginx that is down."""
+    finding = the_one(findings(clinic.app(public_url=url), "--from-outside"))
+    assert text in finding["text"]
+    assert "systemctl status nginx" in finding["remedy"]
+
+
+def test_web_with_other_keys(
+    street: Street, clinic: Clinic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The key was changed in the file, and web not started anew."""
+    monkeypatch.setattr("reset.doctor.public.WARN_DAYS", 0)
+    with street.serving() as place:
+        settings = place.app.extensions["reset"].settings
+        keys = (secrets.token_urlsafe(48),)
+        here = clinic.app(secret_keys=keys, public_url=settings.public_url, trusted_proxies=1)
+        finding = the_one(outside(replace(place, app=here), monkeypatch))
+    assert finding["text"] == "the service there has other keys than this host, or another clock"
+    assert "systemctl restart restablecer-web" in finding["remedy"]
+
+
+def test_forged_host_that_comes_back(street: Street, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A redirect that follows whatever name was asked for."""
+    monkeypatch.setattr("reset.doctor.public.WARN_DAYS", 0)
+    redirect = "if ($host != localhost) {{ return 301 https://$host/restablecer/; }}"
+    with street.serving(SITE.replace("server_tokens", f"{redirect} server_tokens")) as place:
+        finding = the_one(outside(place, monkeypatch))
+    assert finding["text"] == "a forged Host comes back in the answer"
+    assert "default_server" in finding["remedy"]
+
+
+def test_not_seen_from_outside_unless_asked(clinic: Clinic) -> None:
+    """Nothing leaves this machine but for the servers that are set."""
+    assert "public address" not in {one["subject"] for one in clinic.examine()}
+
+
+SOCKET = PROXY.replace("http://127.0.0.1:{backend}", "http://unix:{socket}")
+
+
+@pytest.mark.parametrize(
+    ("proxy", "trusted", "told"),
+    [
+        (SOCKET, "1", "all is well: "),
+        (
+            SOCKET.replace("X-Forwarded-For $remote_addr", 'X-Forwarded-For ""'),
+            "0",
+            "the proxy does not tell the visitor's address (seen: nothing)",
+        ),
+    ],
+    ids=["healthy", "nobody's address"],
+)
+def test_whole_installation(
+    street: Street,
+    tmp_path: Path,
+    portal: Portal,
+    mailbox: int,
+    monkeypatch: pytest.MonkeyPatch,
+    proxy: str,
+    trusted: str,
+    told: str,
+) -> None:
+    """gunicorn on a UNIX socket behind nginx, a worker, a mail server: as the manual has it."""
+    monkeypatch.setattr("reset.doctor.public.WARN_DAYS", 0)
+    port, plain = free_port(), free_port()
+    monkeypatch.setattr(visit, "HTTP_PORT", plain)
+    environ = {
+        "RESET_SECRET_KEYS": secrets.token_urlsafe(48),
+        "RESET_PUBLIC_URL": f"https://localhost:{port}/restablecer",
+        "RESET_DATABASE_URL": f"sqlite:///{tmp_path}/state.sqlite",
+        "RESET_ACCOUNTS_URL": f"sqlite:///{portal.path}",
+        "RESET_MAIL_PORT": str(mailbox),
+        "RESET_TRUSTED_PROXIES": trusted,
+    }
+    web = tmp_path / "web.sock"
+    certificate = street.authority.sign("DNS:localhost")
+    passed = proxy.format(socket=web)
+    site = SITE.format(port=port, plain=plain, certificate=certificate, proxy=passed)
+    with Host(tmp_path, environ, web_workers=1) as host:
+        host.start(sys.executable, "-m", "gunicorn", "--bind", f"unix:{web}")
+        host.start_worker()
+        with nginx(street.nginx, tmp_path / "nginx", site, port):
+            app = create_app(service_settings(environ))
+            until(lambda: "workers that are alive: 1" in doctor(app, "--verbose").stdout)
+            until(web.exists)
+            found = doctor(app, "--from-outside")
+    app.extensions["reset"].database.close()
+    assert told in found.stdout
+    assert found.stdout.count("\n") == (1 if "all is well" in told else 4)

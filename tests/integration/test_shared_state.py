@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from datetime import UTC, datetime, timedelta
@@ -243,6 +244,30 @@ def test_overdue_is_noted_once(visitor: Visitor, ana: int, elsewhere: ThreadPool
         second = waits(elsewhere.submit(visitor.parts.delivery.mark_overdue, now=late))
     second.result()
     assert visitor.trace() == ["requested"]
+
+
+def test_workers_of_all_hosts_show_themselves(
+    visitor: Visitor, elsewhere: ThreadPoolExecutor
+) -> None:
+    """At the same moment, again and again, while all forget one that is long dead."""
+    show, end = visitor.parts.delivery.show_life, visitor.parts.delivery.show_end
+    show("dead:1", started_at=START, now=START - timedelta(days=2))
+
+    def work(host: str) -> None:
+        for _ in range(5):
+            show(host, started_at=START, now=START)
+
+    hosts = [f"host{number}:1" for number in range(8)]
+    for done in [elsewhere.submit(work, host) for host in hosts]:
+        done.result()
+    visitor.ask()
+    visitor.clock.advance(seconds=301)
+    text = visitor.parts.metrics.text().decode()
+    assert re.findall('age_seconds{worker="(.+?)"}', text) == hosts
+    assert "reset_outbox_oldest_due_seconds 301.0" in text
+    for host in hosts:
+        end(host)
+    assert "reset_workers 0.0" in visitor.parts.metrics.text().decode()
 
 
 def test_purge_takes_all_that_hangs_on_a_request(visitor: Visitor, ana: int) -> None:

@@ -117,7 +117,7 @@ class Host:
         self.log_path = folder / f"host-{self.port}.log"
         self.environ = {
             **{"PATH": os.environ.get("PATH", ""), "PORT": str(self.port)},
-            **{"WEB_CONCURRENCY": str(web_workers)},
+            **{"WEB_CONCURRENCY": str(web_workers), "RUNTIME_DIRECTORY": str(folder)},
             **_SETTINGS,
             **environ,
         }
