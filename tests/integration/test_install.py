@@ -10,6 +10,7 @@ import subprocess
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +37,7 @@ class Site:
 
     machine: Machine
     portal: Portal
+    sink: Sink
     tls: ssl.SSLContext
     wheels: Path
     said: list[str]
@@ -68,9 +70,12 @@ def site(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iter
     download = ["/usr/bin/python3", str(Path(pip.__file__).parent), "download", "--quiet"]
     required = ["--require-hashes", "--no-deps", "-r", f"{ROOT}/requirements.txt"]
     subprocess.run([*download, "--dest", wheels, *required], check=True, capture_output=True)
-    with booted(folder) as machine:
-        tls = ssl.create_default_context(cafile=authority.cert)
-        made = Site(machine, _portal(machine, tmp_path_factory.mktemp("portal")), tls, wheels, [])
+    tls, sink = ssl.create_default_context(cafile=authority.cert), Sink()
+    with booted(folder) as machine, ExitStack() as stack:
+        with machine.network():
+            stack.enter_context(serving(sink, 25))
+        portal = _portal(machine, tmp_path_factory.mktemp("portal"))
+        made = Site(machine, portal, sink, tls, wheels, [])
         made.said.append(made.install(PUBLIC_URL="https://localhost/restablecer"))
         _fill_in(made, authority)
         made.said.append(made.install())
@@ -86,7 +91,7 @@ def _portal(machine: Machine, folder: Path) -> Portal:
 
 
 def _fill_in(site: Site, authority: Authority) -> None:
-    text = site.settings.read_text().replace("oficina.example", "example.org")
+    text = site.settings.read_text().replace("oficina.example", "caja.test")
     text = text.replace("/srv/hanna/", "/srv/portal/")
     text = re.sub("RESET_BRAND_NAME=.*", "RESET_BRAND_NAME='Caja \"Uno\" # 1'", text)
     text += "RESET_LIMIT_PER_ADDRESS=1000 per hour\n"
@@ -100,6 +105,8 @@ def _fill_in(site: Site, authority: Authority) -> None:
     certificate = authority.sign("DNS:localhost")
     shutil.copy(certificate.cert, live / "fullchain.pem")
     shutil.copy(certificate.key, live / "privkey.pem")
+    trusted = site.machine.root / "etc/ssl/certs/ca-certificates.crt"
+    trusted.write_text(trusted.read_text() + authority.cert.read_text())
 
 
 def test_first_run_names_what_is_to_be_filled_in(site: Site) -> None:
@@ -118,11 +125,10 @@ def test_key_is_never_shown(site: Site) -> None:
 
 def test_visitor_sets_a_password(site: Site) -> None:
     """Web and worker do their work in all their restrictions."""
-    sink = Sink()
-    with site.machine.network(), serving(sink, 25), site.client() as client:
+    with site.machine.network(), site.client() as client:
         assert client.ask(ADDRESS).status == 303
-        until(lambda: sink.envelopes)
-        assert client.set_password(link_in(sink.mail())).status == 303
+        until(lambda: site.sink.envelopes)
+        assert client.set_password(link_in(site.sink.mail())).status == 303
     assert site.portal.lets_in(1, NEW_PASSWORD)
 
 
@@ -207,7 +213,7 @@ def test_upgrade_fails_nobody(site: Site, tmp_path: Path) -> None:
     def keep_asking() -> None:
         for turn in range(1, 250):
             with site.client(f"127.0.9.{turn}") as client:
-                statuses.update([client.ask(f"nadie{turn}@example.org").status])
+                statuses.update([client.ask(f"nadie{turn}@caja.test").status])
             if over.wait(0.1):
                 return
 

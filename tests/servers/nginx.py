@@ -43,7 +43,7 @@ def nginx(program: str, folder: Path, site: str, port: int) -> Iterator[Path]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     config = folder / "nginx.conf"
-    user = "user root;" if os.geteuid() == 0 else ""
+    user = "user root;" if os.getuid() == 0 else ""
     config.write_text(_CONFIG.format(user=user, folder=folder, site=site), encoding="utf-8")
     command = [program, "-c", str(config), "-e", str(folder / "error.log")]
     server = start(command, folder / "said.log", lambda: True)
