@@ -87,7 +87,7 @@ class Front:
             "listen 443": f"listen 127.0.0.1:{self.port}",
         }
         if patience:
-            changes |= {"timeout 20s": f"timeout {patience}", "timeout 40s": f"timeout {patience}"}
+            changes |= {"timeout 20s": f"timeout {patience}", "timeout 60s": f"timeout {patience}"}
         self._changes = changes
         for name in ("proxy.conf", "locations.conf"):
             (folder / name).write_text(self._changed((FILES / name).read_text()))
@@ -170,7 +170,7 @@ class Visitor(Client):
         super().__init__(port, keys)
         self._path = path
         self._connection = http.client.HTTPSConnection(
-            "localhost", port, timeout=60, context=tls, source_address=(address, 0)
+            "localhost", port, timeout=300, context=tls, source_address=(address, 0)
         )
 
     def _talk(self, method: str, path: str, body: str | None, headers: Mapping[str, str]) -> Answer:
