@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -85,8 +86,7 @@ def booted(folder: Path) -> Iterator[Machine]:
     """
     mounts = (line.split() for line in Path("/proc/mounts").read_text().splitlines())
     hierarchy = next((mount[1] for mount in mounts if mount[2] == "cgroup2"), "/sys/fs/cgroup")
-    cgroup = Path(hierarchy, f"machine-{folder.name}")
-    cgroup.mkdir()
+    cgroup = Path(tempfile.mkdtemp(prefix="machine-", dir=hierarchy))
     boot = _BOOT.format(folder=folder, cgroup=cgroup)
     try:
         outer = start(["unshare", "--mount", "sh", "-c", boot], folder / "log", lambda: True)
