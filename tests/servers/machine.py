@@ -53,7 +53,7 @@ class Machine:
     def run(self, *command: str, status: int | None = 0) -> str:
         """What *command* says; it must end with *status*, unless that is None."""
         done = subprocess.run(
-            [*self._enter, *command], capture_output=True, text=True, check=False, timeout=300
+            [*self._enter, *command], capture_output=True, text=True, check=False, timeout=900
         )
         said = done.stdout + done.stderr
         assert status in (None, done.returncode), f"{command}: {done.returncode}\n{said}"
