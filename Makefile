@@ -23,7 +23,7 @@ test: .venv/test.stamp .venv/ldap.stamp
 soak: .venv/test.stamp .venv/ldap.stamp
 	$(BIN)/python -m pytest --soak -m times tests/soak; times=$$?; \
 	$(BIN)/python -m pytest --soak -m "not times" --numprocesses=2 --dist=loadfile \
-	    tests/soak tests/integration/test_state.py && \
+	    tests/soak tests/integration/test_state.py tests/integration/test_install.py && \
 	    exit $$times
 
 .venv/run.stamp: requirements.txt demo/requirements.txt | .venv

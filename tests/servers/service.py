@@ -157,7 +157,9 @@ class Host:
         """A mail worker; it may not have begun yet."""
         return self.start(sys.executable, "-m", "flask", "--app", "app", "reset", "worker")
 
-    def start(self, *command: str, **environ: str) -> subprocess.Popen[bytes]:
+    def start(
+        self, *command: str, pass_fds: Sequence[int] = (), **environ: str
+    ) -> subprocess.Popen[bytes]:
         """Any process with the host's settings, in a process group of its own."""
         with self.log_path.open("ab") as log:
             process = subprocess.Popen(
@@ -167,6 +169,7 @@ class Host:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                pass_fds=pass_fds,
             )
         self.processes.append(process)
         return process
