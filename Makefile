@@ -3,7 +3,7 @@ PYTHON ?= python3
 PORT_OFFSET ?= 0
 BIN := .venv/bin
 
-.PHONY: run trace test soak flow translations lock
+.PHONY: run trace test soak manual translations lock
 
 run: .venv/run.stamp
 	@PORT_OFFSET=$(PORT_OFFSET) $(BIN)/python -m demo.run
@@ -43,9 +43,9 @@ soak: .venv/test.stamp .venv/ldap.stamp
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; name it: make PYTHON=python3.11")'
 	$(PYTHON) -m venv .venv
 
-# Takes the picture in the README anew.
-flow: .venv/test.stamp
-	$(BIN)/python -m tests.browser.picture
+# The manual, with pictures from the running service: HTML and PDF in build/manual/. Needs Chromium.
+manual: .venv/test.stamp
+	$(BIN)/python -m manual
 
 # After a change of words: brings the catalogues up to date with the Spanish sentences of code and
 # templates (what is new waits in messages.po for its msgstr), and compiles them.

@@ -1,0 +1,1 @@
+"""The manual: `make manual` writes `docs/` as HTML and PDF into `build/manual/`."""
