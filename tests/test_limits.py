@@ -40,7 +40,7 @@ def test_client_is_stopped_with_the_time_to_wait(
 def test_edge_of_a_window_lets_twice_the_number_through_at_most(
     make_app: Callable[..., Flask], make_visitor: Callable[[Flask], Visitor], clock: Clock
 ) -> None:
-    """Late in one window and early in the next: as many as the README says, and no more."""
+    """Late in one window and early in the next: as many as the manual says, and no more."""
     visitor = make_visitor(make_app(limit_per_ip="3 per minute"))
     post_from(visitor, "192.0.2.1")
     clock.advance(seconds=59)
