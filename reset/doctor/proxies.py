@@ -29,9 +29,7 @@ _SHARED = "all visitors look like one: soon everybody is told to wait"
 
 def check(case: Case, first: Reply) -> Iterator[Finding]:
     """Compare what the service saw of us, plain and with forged headers."""
-    user_header = case.settings.help_desk_user_header
-    lies = _LIES | ({user_header: _FORGED_USER} if user_header else {})
-    forged = visit(case, f"{case.settings.path}/", headers=lies)
+    forged = visit(case, f"{case.settings.path}/", headers=_LIES)
     if first.seen is None or forged.seen is None:
         text = f"a request with forged X-Forwarded headers is answered {forged.status}"
         yield Finding("ok" if forged.status == 400 else "warning", text)
@@ -41,8 +39,8 @@ def check(case: Case, first: Reply) -> Iterator[Finding]:
         if address.level != "fault":  # Else the cause is the same.
             yield _scheme(case, first.seen, forged.seen)
     yield _host(case, first.seen or {})
-    if user_header:
-        yield _user(user_header, forged.seen or {})
+    if case.settings.help_desk_user_header:
+        yield _user(case, case.settings.help_desk_user_header)
     if _FORGED_HOST in forged.body or "/forged" in forged.body:
         text = "forged X-Forwarded headers come back in the page"
         remedy = 'in nginx: proxy_set_header X-Forwarded-Host ""; proxy_set_header Forwarded "";'
@@ -101,9 +99,10 @@ def _host(case: Case, seen: Mapping[str, str]) -> Finding:
     return Finding("warning", text, remedy, "another name may be refused by the next version")
 
 
-def _user(header: str, forged: Mapping[str, str]) -> Finding:
+def _user(case: Case, header: str) -> Finding:
     """Whether only the proxy can say which operator of the help desk is there."""
-    if forged.get("user") != _FORGED_USER:
+    forged = visit(case, f"{case.settings.path}/ayuda/", headers={header: _FORGED_USER})
+    if (forged.seen or {}).get("user") != _FORGED_USER:
         return Finding("ok", f"visitors cannot send {header}, which names operators")
     text = f"whoever sends {header} is taken for the operator that it names"
     remedy = f'in nginx: proxy_set_header {header} ""; and $remote_user where it asks who is there'

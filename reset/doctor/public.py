@@ -87,9 +87,9 @@ def _unreachable(case: Case, error: Exception) -> Finding:
         remedy = "in nginx: ssl_protocols TLSv1.2 TLSv1.3; and listen 443 ssl;"
         return Finding("fault", text, remedy, _NOBODY)
     if isinstance(error, OSError):
-        cause = error.strerror or type(error).__name__
-        text = f"{url} cannot be reached from here ({cause})"
-        remedy = f"getent hosts {host}; systemctl status nginx; is the port open in the firewall?"
+        cause = "no answer" if isinstance(error, TimeoutError) else error.strerror
+        text = f"{url} cannot be reached from here ({cause or type(error).__name__})"
+        remedy = f"systemctl status nginx restablecer-web; getent hosts {host}; see the firewall"
         return Finding("fault", text, remedy, _NOBODY)
     text = f"what answers at {url} does not speak HTTP as it should ({type(error).__name__})"
     return Finding("fault", text, "nginx -t; systemctl status nginx", _NOBODY)
