@@ -14,7 +14,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 from flask import Flask, Response, g, request
@@ -264,7 +264,8 @@ def _of_workers(signs: Sequence[Sign], now: datetime) -> Iterator[Metric]:
         labels=["worker"],
     )
     for sign in signs:
-        age.add_metric([sign.name], max(timedelta(0), now - sign.beat_at).total_seconds())
+        # Whole seconds: parts of them could tell how busy the worker is.
+        age.add_metric([sign.name], max(0, int((now - sign.beat_at).total_seconds())))
         started.add_metric([sign.name], sign.started_at.timestamp())
         for kind, result in itertools.product(KINDS, RESULTS):
             count = sign.figures.get(f"{kind} {result}", 0)

@@ -50,8 +50,11 @@ class Kept:
     live: int
 
 
-def told(database: Database, address: str) -> dict[str, Any]:
-    """All that our own database has about a normalised *address*; times are in UTC."""
+def told(database: Database, address: str, logins: Sequence[str]) -> dict[str, Any]:
+    """All that our own database has about a normalised *address*; times are in UTC.
+
+    *logins* are the names to sign in with that the portal knows the person by now.
+    """
     with database.read() as tx:
         requests = audit.all_of(tx, address)
         return {
@@ -64,24 +67,26 @@ def told(database: Database, address: str) -> dict[str, Any]:
                     "subject": act.subject,
                     "details": act.details,
                 }
-                for act in trail.of_subjects(tx, _subjects(tx, address, requests))
+                for act in trail.of_subjects(tx, _subjects(address, logins, requests))
             ],
         }
 
 
-def kept(database: Database, address: str, *, live_since: datetime) -> Kept:
-    """How much it is; links of mails that left *live_since* still work."""
+def kept(database: Database, address: str, logins: Sequence[str], *, live_since: datetime) -> Kept:
+    """How much that is; links of mails that left *live_since* still work."""
     with database.read() as tx:
         requests = audit.all_of(tx, address)
         values = {"address": address, "since": stamp(live_since)}
         waiting, live = (
             int(tx.execute(sa.text(query), values).scalar_one()) for query in (_WAITING, _LIVE)
         )
-        acts = trail.of_subjects(tx, _subjects(tx, address, requests))
+        acts = trail.of_subjects(tx, _subjects(address, logins, requests))
         return Kept(len(requests), len(acts), waiting, live)
 
 
-def erase(database: Database, address: str, *, now: datetime) -> tuple[int, int]:
+def erase(
+    database: Database, address: str, logins: Sequence[str], *, now: datetime
+) -> tuple[int, int]:
     """Delete the requests of a normalised *address* with all that hangs on them, and acts on it.
 
     Returns how many requests and acts; one line in the trail tells that, too, and not whose. Their
@@ -98,7 +103,7 @@ def erase(database: Database, address: str, *, now: datetime) -> tuple[int, int]
             audit.hold_alike(tx, number)
         if any(link.state == "claimed" for link in _links(tx, numbers)):
             raise LinkBusy
-        acts = trail.erase(tx, _subjects(tx, address, requests))
+        acts = trail.erase(tx, _subjects(address, logins, requests))
         audit.erase(tx, address)
         if requests or acts:
             counts = {"requests": len(requests), "acts": acts}
@@ -110,15 +115,16 @@ def _links(tx: Transaction, numbers: Sequence[str]) -> list[Link]:
     return [link for number in numbers for link in links.of_request(tx, number)]
 
 
-def _subjects(tx: Transaction, address: str, requests: Sequence[ResetRequest]) -> list[str]:
+def _subjects(address: str, logins: Sequence[str], requests: Sequence[ResetRequest]) -> list[str]:
     """By what operators may have looked for this person: address, numbers, names to sign in."""
-    logins = {
+    seen = {
         str(event.details["login"])
         for request in requests
         for event in request.events
         if event.details.get("login")
     }
-    return sorted({address, *logins, *(request.number for request in requests)})
+    typed = {name for login in logins for name in (login, login.lower())}
+    return sorted({address, *typed, *seen, *(request.number for request in requests)})
 
 
 def _request(tx: Transaction, request: ResetRequest) -> dict[str, Any]:

@@ -165,7 +165,7 @@ def readyz() -> Response:
 
 
 # Whoever may not see it must find nothing here, by any method.
-@pages.route("/metrics", methods=ALL_METHODS, provide_automatic_options=False)
+@pages.route("/metrics", methods=ALL_METHODS)
 def show_metrics() -> Response:
     """Figures for Prometheus; only for the networks that the operator named."""
     if not service().metrics.allows(request.remote_addr or ""):

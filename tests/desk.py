@@ -147,7 +147,7 @@ def to_say(page: str) -> str:
 
 def heading(page: str) -> str:
     """The state in a few words."""
-    found = re.search(r"<h1[^>]*>(.*?)</h1>", page, re.DOTALL)
+    found = re.search(r"<h1[^>]*>(.*?)<", page, re.DOTALL)
     assert found, page
     return html.unescape(found[1]).strip()
 

@@ -87,6 +87,19 @@ def test_export_leaves_nothing_out(visitor: Visitor, run: Callable[..., Result],
     assert missing == []
 
 
+def test_operators_who_looked_by_name_are_found(
+    visitor: Visitor, run: Callable[..., Result], portal: Portal, ana: int
+) -> None:
+    """Also where no request of theirs tells it: the portal does; while it is away that is said."""
+    note(visitor, "ana.perez")
+    with portal.down():
+        told = run("erase", ADDRESS, "--yes")
+        assert "may be missing here: run this again later" in told.stderr
+    assert len(json.loads(run("export", ADDRESS).stdout)["acts"]) == 1
+    assert run("erase", ADDRESS, "--yes").stdout.startswith("deleted: requests 0, acts on them 2,")
+    assert "ana.perez" not in everything(visitor)
+
+
 def test_export_opens_nothing(visitor: Visitor, run: Callable[..., Result], ana: int) -> None:
     """No link, no token, and no id of one; in words, what is not kept and not here."""
     link = visitor.link()

@@ -10,7 +10,7 @@ import pytest
 
 from reset import heartbeat
 from reset.errors import StoreUnavailable
-from reset.heartbeat import ALIVE, Sign
+from reset.heartbeat import Sign
 from tests.conftest import START, Clock, Visitor
 from tests.servers.service import until
 
@@ -53,7 +53,7 @@ def test_sign_tells_who_since_when_and_how_much(visitor: Visitor, clock: Clock) 
 def test_worker_counts_as_alive_for_three_beats(visitor: Visitor, clock: Clock) -> None:
     """One that is lost is no alarm."""
     beat(visitor, "a:1")
-    clock.now += ALIVE
+    clock.advance(seconds=30)
     assert signs(visitor)[0].is_alive(now=clock())
     clock.advance(seconds=1)
     assert not signs(visitor)[0].is_alive(now=clock())

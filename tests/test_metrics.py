@@ -205,12 +205,12 @@ def test_mail_that_is_given_up_is_counted(
     visitor_of: MakeVisitor, settings: Settings, clock: Clock, ana: int
 ) -> None:
     """Deferred once, however often it was tried, and abandoned once."""
-    short = replace(settings.mail, give_up_after=timedelta(minutes=3))
+    short = replace(settings.mail, give_up_after=timedelta(minutes=5))
     visitor = visitor_of(mail=short)
     visitor.sender.failures = [MailDeferred("451 later")] * 999
     for _ in range(10):
         visitor.ask()
-    for _ in range(3):
+    for _ in range(4):
         visitor.run_worker()
         clock.advance(minutes=2)
     seen = figures(visitor)
@@ -275,6 +275,17 @@ def test_figures_survive_the_database(visitor: Visitor, tmp_path: Path) -> None:
     text = visitor.client.get("/metrics").text
     assert "reset_database_up 0.0" in text
     assert 'reset_requests_total{outcome="accepted"} 1.0' in text
+
+
+def test_process_without_the_common_folder_counts_alone(
+    visitor_of: MakeVisitor, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A folder that is gone or full costs figures, not visitors."""
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", "/dev/null/figures")
+    visitor = visitor_of()
+    visitor.ask()
+    assert figures(visitor)['reset_requests_total{outcome="accepted"}'] == 1
+    assert "figures of this process alone" in capsys.readouterr().err
 
 
 def scrapes(visitor: Visitor, email: str, fault: Exception | None) -> Iterator[str]:

@@ -233,12 +233,12 @@ def test_cookie_over_tls(make_app: MakeApp) -> None:
     assert client.get(answer.location, base_url=site).status_code == 200
 
 
-@pytest.mark.parametrize("path", ["/", "/lista", "/ayudante", "/marca.css", "/healthz", "/nueva/x"])
-def test_no_session_beside_the_help_desk(desk: FlaskClient, path: str) -> None:
+def test_no_session_beside_the_help_desk(desk: FlaskClient) -> None:
     """Neither sent nor looked at, even where the operator asks."""
-    answer = desk.get(path, buffered=True)
-    assert "Set-Cookie" not in answer.headers
-    assert "Cookie" not in answer.headers.get("Vary", "")
+    for path in ("/", "/lista", "/ayudante", "/marca.css", "/healthz", "/nueva/x"):
+        answer = desk.get(path, buffered=True)
+        assert "Set-Cookie" not in answer.headers
+        assert "Cookie" not in answer.headers.get("Vary", "")
 
 
 def test_pages_are_kept_by_nobody(desk: FlaskClient) -> None:
@@ -399,11 +399,11 @@ def test_session_of_another_service_is_none(make_app: MakeApp) -> None:
     assert not is_in(holding(other, cookie(client)))
 
 
-@pytest.mark.parametrize("value", ["", "x", ".eJw", "eyJvcGVyYXRvciI6Im1hcnRhIn0.aaaa.bbbb", "ñ"])
-def test_forged_cookie_is_none(app: Flask, value: str) -> None:
+def test_forged_cookie_is_none(app: Flask) -> None:
     """Whatever it says."""
     add(app)
-    assert not is_in(holding(app, value))
+    for value in ("", "x", ".eJw", "eyJvcGVyYXRvciI6Im1hcnRhIn0.aaaa.bbbb", "ñ"):
+        assert not is_in(holding(app, value))
 
 
 def test_client_may_try_so_often(app: Flask, clock: Clock) -> None:

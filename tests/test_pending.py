@@ -42,6 +42,17 @@ def test_mail_not_accepted_is_listed_after_twelve_hours(
     assert unused(visitor) == []
 
 
+def test_last_answer_is_told(visitor: Visitor, clock: Clock, ana: int) -> None:
+    """What the server says now, not what it said at first."""
+    visitor.sender.failures = [BUSY, MailDeferred("452 disk full")]
+    visitor.ask()
+    for _ in range(2):
+        visitor.run_worker()
+        clock.advance(minutes=2)
+    clock.advance(hours=12)
+    assert [one.reason for one in not_accepted(visitor)] == ["452 disk full"]
+
+
 def test_mail_that_nobody_tried_is_listed(visitor: Visitor, clock: Clock, ana: int) -> None:
     """Where no worker runs there is no answer to tell."""
     visitor.ask()

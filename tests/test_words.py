@@ -59,6 +59,24 @@ def test_local_time(utc: tuple[int, int, int, int, int], zone: str, words: str) 
 
 
 @pytest.mark.parametrize(
+    ("utc", "words"),
+    [
+        ((2026, 11, 23, 14, 14), "hoy a las 9:14 a. m."),
+        ((2026, 11, 23, 18, 5), "hoy a la 1:05 p. m."),
+        ((2026, 11, 23, 4, 59), "ayer a las 11:59 p. m."),
+        ((2026, 11, 24, 6, 0), "mañana a la 1:00 a. m."),
+        ((2026, 11, 20, 14, 0), "el viernes 20 de noviembre a las 9:00 a. m."),
+        ((2025, 11, 20, 6, 0), "el jueves 20 de noviembre de 2025 a la 1:00 a. m."),
+    ],
+)
+def test_said_time(utc: tuple[int, int, int, int, int], words: str) -> None:
+    """As one says it on the telephone, in the configured zone."""
+    zone, now = ZoneInfo("America/Bogota"), datetime(2026, 11, 23, 15, 0, tzinfo=UTC)
+    said = texts.said_time(datetime(*utc, tzinfo=UTC), zone, now=now)
+    assert said.replace("\u00a0", " ") == words
+
+
+@pytest.mark.parametrize(
     ("address", "agent", "words"),
     [
         (

@@ -11,7 +11,7 @@ from reset import trail
 from reset.address import normalise
 from reset.cli.output import echo_json, json_option, told_when_down
 from reset.cli.root import commands
-from reset.errors import InvalidAddress, LinkBusy
+from reset.errors import AccountsUnavailable, InvalidAddress, LinkBusy
 from reset.service import service
 
 NOT_KEPT = [
@@ -40,9 +40,9 @@ def export_person(address: str) -> None:
     Times are in UTC. Hand it over only to who has shown that the address is theirs.
     """
     parts, wanted = service(), _normalised(address)
-    now = parts.clock()
+    now, logins = parts.clock(), _logins(wanted)
     with told_when_down():
-        told = records.told(parts.database, wanted)
+        told = records.told(parts.database, wanted, logins)
         counted = parts.limits.counted(wanted)
         with parts.database.begin() as tx:
             trail.note(tx, trail.CONSOLE, "person_exported", wanted, now=now)
@@ -69,15 +69,16 @@ def erase_person(address: str, yes: bool, as_json: bool) -> None:
     somebody was erased, without the address. May be repeated.
     """
     parts, wanted = service(), _normalised(address)
+    logins = _logins(wanted)
     with told_when_down():
         # Another host's clock may be behind.
         since = parts.clock() - parts.link_lifetime - timedelta(minutes=2)
-        kept = records.kept(parts.database, wanted, live_since=since)
+        kept = records.kept(parts.database, wanted, logins, live_since=since)
         if not yes:
             click.echo(_what(kept), err=True)
             click.confirm("Delete all of it?", abort=True, err=True)
         try:
-            requests, acts = records.erase(parts.database, wanted, now=parts.clock())
+            requests, acts = records.erase(parts.database, wanted, logins, now=parts.clock())
         except LinkBusy:
             message = "a password is being set with one of the links right now: try again in 2 min"
             raise click.ClickException(message) from None
@@ -99,6 +100,17 @@ def _what(kept: records.Kept) -> str:
     if kept.live:
         told += f"\n{kept.live} of their links work now and will not any more"
     return told
+
+
+def _logins(address: str) -> list[str]:
+    """By what else operators may have looked for the person."""
+    try:
+        accounts = service().accounts.find_by_address(address)
+    except AccountsUnavailable:
+        message = "warning: the accounts do not answer; acts noted under a name to sign in with"
+        click.echo(f"{message} may be missing here: run this again later", err=True)
+        return []
+    return [account.login for account in accounts if account.login]
 
 
 def _normalised(typed: str) -> str:

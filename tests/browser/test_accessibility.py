@@ -12,6 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 from tests.browser.conftest import Demo, Opener
 from tests.browser.test_pages import (
     at_widths,
+    case_with_errors,
     form_with_errors,
     in_schemes,
     pages,
@@ -67,6 +68,23 @@ def test_tab_leads_through_the_password_page(
     assert [stop for stop in stops if not (stop["ring"] and stop["seen"])] == []
 
 
+def test_help_desk_needs_no_mouse(demo: Demo, new_context: Opener, links: dict[str, str]) -> None:
+    """What is to be mended has the focus and leads to its field; every stop can be seen."""
+    page = new_context(viewport={"width": 360, "height": 740}).new_page()
+    case_with_errors(page, demo, links)
+    expect(page.get_by_role("alert")).to_be_focused()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    field = page.get_by_label("Motivo").first
+    expect(field).to_be_focused()
+    expect(field).to_have_accessible_description("Elija un motivo.")
+    page.goto(page.url.partition("#")[0])
+    stops = tabbed(page)
+    acts = ["Enviar el mensaje otra vez", "Cancelar los enlaces", "Quitar el límite de este correo"]
+    assert [stop["name"] for stop in stops if stop["name"] in acts] == acts
+    assert [stop for stop in stops if not (stop["ring"] and stop["seen"])] == []
+
+
 @pytest.mark.parametrize(
     ("visit", "label", "message"),
     [
@@ -101,7 +119,7 @@ def test_titles_say_where_one_is(demo: Demo, new_context: Opener, links: dict[st
     """Each begins with the page's heading, after "Error:" where something is to be mended."""
     page = new_context(quiet=False).new_page()
     for name in pages(page, demo, links):
-        heading = page.get_by_role("heading", level=1).inner_text()
+        heading = " ".join(page.get_by_role("heading", level=1).inner_text().split())
         assert (name, page.title().removeprefix("Error: ")) == (name, f"{heading} – Hanna")
 
 

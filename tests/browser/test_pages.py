@@ -39,6 +39,34 @@ def password_with_errors(page: Page, demo: Demo, links: dict[str, str]) -> None:
     expect(page.get_by_role("alert")).to_be_visible()
 
 
+def refused_at_the_door(page: Page, demo: Demo, links: dict[str, str]) -> None:
+    page.goto(f"{demo.service}/ayuda/entrar")
+    page.locator("form").evaluate("form => { form.noValidate = true; form.requestSubmit(); }")
+    expect(page.get_by_role("alert")).to_be_visible()
+
+
+def at_the_desk(page: Page, demo: Demo, links: dict[str, str]) -> None:
+    page.context.add_cookies([{"name": "ayuda", "value": links["operator"], "url": demo.service}])
+    page.goto(f"{demo.service}/ayuda/")
+
+
+def desk(page: Page, demo: Demo, links: dict[str, str]) -> None:
+    """What the help desk finds for the person of *links*."""
+    at_the_desk(page, demo, links)
+    page.get_by_label("Número de solicitud").fill("claudia.herrera")
+    page.get_by_role("button", name="Buscar").click()
+
+
+def case_with_errors(page: Page, demo: Demo, links: dict[str, str]) -> None:
+    desk(page, demo, links)
+    page.locator(".cases a").last.click()
+    page.get_by_text("Enviar el mensaje otra vez").click()
+    page.locator(".act form").first.evaluate(
+        "form => { form.noValidate = true; form.requestSubmit(); }"
+    )
+    expect(page.get_by_role("alert")).to_be_visible()
+
+
 def at(path: str) -> Any:
     return lambda page, demo, links: page.goto(demo.service + path)
 
@@ -58,6 +86,11 @@ STATES: dict[str, Any] = {
     "No reconocemos": at("/nueva"),
     "No reconocemos este": at("/no-fui-yo"),
     "No encontramos esta página": at("/x"),
+    "Entrar a la mesa de ayuda": at("/ayuda/"),
+    "Entrar a la mesa": refused_at_the_door,
+    "encontrada": desk,
+    "l mensaje": case_with_errors,
+    "endiente": at("/ayuda/pendientes"),
 }
 
 
@@ -103,7 +136,8 @@ def test_nothing_is_cut_off(demo: Demo, new_context: Opener, links: dict[str, st
     for name, width in at_widths(page, pages(page, demo, links), 320, 360, 768, 910, 1280):
         wide = page.evaluate("document.documentElement.scrollWidth")
         low = page.evaluate(
-            "[...document.querySelectorAll('button, summary, input:not([type=hidden]), a.button')]"
+            "[...document.querySelectorAll('button, summary, select, input:not([type=hidden]),"
+            " a.button, .cases a')]"
             ".filter(e => e.checkVisibility() && !e.closest('.visually-hidden'))"
             ".map(e => [e.outerHTML, e.getBoundingClientRect().height]).filter(e => e[1] < 44)"
         )

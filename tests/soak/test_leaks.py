@@ -98,7 +98,7 @@ def chatty(
     with serving(sink, authenticator=sink.admit, auth_require_tls=False) as port:
         mail = replace(settings.mail, server="127.0.0.1", port=port, username="hanna")
         mail = replace(mail, password=SMTP_PASSWORD)
-        visitor = make_visitor(make_app(mail=mail, limit_per_ip=NO_LIMIT))
+        visitor = make_visitor(make_app(mail=mail, limit_per_ip=NO_LIMIT, log_level="debug"))
         visitor.worker = visitor.parts.make_worker()
         yield visitor, sink
         visitor.worker._sender.close()
@@ -114,7 +114,7 @@ def broken(tmp_path: Path, clock: Clock, make_visitor: Callable[[Flask], Visitor
         (own, f"postgresql{dead}"),
         (own, f"mysql{dead}"),
     ]
-    environ = ENVIRON | {"RESET_LIMIT_PER_IP": NO_LIMIT}
+    environ = ENVIRON | {"RESET_LIMIT_PER_IP": NO_LIMIT, "RESET_LOG_LEVEL": "debug"}
     return [
         make_visitor(
             create_app(
@@ -149,6 +149,7 @@ def test_debug_log_holds_no_secret(
         found |= {secret for secret in secrets if secret in said}
         assert all(json.loads(line) for line in said.splitlines())
         assert "unexpected error" in said
+        assert "request done" in said
     figure(
         "no secret, no injection",
         "log at DEBUG, secrets in it",
