@@ -206,6 +206,15 @@ def test_timeline_tells_a_whole_story(operator: Operator) -> None:
     assert "Debe tener al menos 8 caracteres." in page
 
 
+def test_code_of_a_visit_is_told(operator: Operator, ana: int) -> None:
+    """As much of it as error pages show, and as finds the visit in every log."""
+    operator.visitor.ask()
+    (event,) = operator.visitor.parts.flow.trace(ADDRESS)[0].events
+    page = operator.open()
+    assert f"<p>Código: {str(event.details['id'])[:8]}</p>" in page
+    assert "id: " not in page
+
+
 def test_no_secret_is_shown(operator: Operator, portal: Portal, ana: int) -> None:
     """No link, token, password or hash, whatever happened, and whatever a mail server quotes."""
     visitor = operator.visitor

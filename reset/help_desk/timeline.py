@@ -154,5 +154,7 @@ def _attempts(first: int, last: int) -> str:
 
 
 def _told(name: str, value: str | int) -> str:
+    if name == "id":  # Of the visit; error pages show as much of it.
+        return str(gettext("Código: %(code)s", code=str(value)[:8]))
     words = _WORDED.get(name)
     return str(words) % {"value": value} if words else shown(f"{name}: {value}")
