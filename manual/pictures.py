@@ -33,6 +33,7 @@ GAP, COLOURS = 24, 16
 SAMPLES = r"""() => {
   const samples = [
     [/\b(?!7301|2599)\d{4}-\d{4}-\d{4}\b/g, '4821-0937-5562'],
+    [/Código: [0-9a-f]{8}/g, 'Código: ab12cd34'],
     [/http:\/\/localhost:\d+/g, 'https://clave.oficina.example'],
     [/(?<=mensaje salió )\w+ a las? \d+:\d+\s[ap]\.\s?m\./g, 'ayer a las 7:54 p. m.'],
     [/(?<!mensaje salió )(hoy|ayer) a las? \d+:\d+\s[ap]\.\s?m\./g, 'hoy a las 9:54 a. m.'],
