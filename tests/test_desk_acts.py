@@ -212,7 +212,7 @@ def test_waiting_mail_can_be_cancelled(operator: Operator) -> None:
     operator.act("links_cancelled")
     operator.visitor.run_worker()
     assert operator.visitor.mails() == []
-    assert heading(operator.open()) == "Mesa de ayuda: cancelar los enlaces"
+    assert heading(operator.open()) == "La mesa de ayuda canceló los enlaces"
 
 
 def test_nothing_to_cancel_is_told(operator: Operator) -> None:
@@ -278,8 +278,8 @@ def test_acts_stand_in_trail_and_timeline(operator: Operator) -> None:
     assert done[0].details == {"request": number, "reason": "Varias personas comparten el correo"}
     assert done[1].details == {"reason": "<b>llamó</b> la hija"}
     assert titles(page)[-2:] == [
-        "Mesa de ayuda: quitar el límite",
-        "Mesa de ayuda: enviar otra vez",
+        "La mesa de ayuda quitó el límite",
+        "La mesa de ayuda pidió enviarlo otra vez",
     ]
     assert "Por: marta Motivo: <b>llamó</b> la hija" in words(page)
 

@@ -44,10 +44,10 @@ TITLES = {
     "expired": _("El enlace venció sin que se usara"),
     "mail_retried": _("El mensaje se intenta otra vez enseguida"),
     "mail_dropped": _("El mensaje se retiró: ya no se envía"),
-    "sent_again": _("Mesa de ayuda: enviar otra vez"),
-    "links_cancelled": _("Mesa de ayuda: cancelar los enlaces"),
-    "limit_cleared": _("Mesa de ayuda: quitar el límite"),
-    "attended": _("Mesa de ayuda: atendida"),
+    "sent_again": _("La mesa de ayuda pidió enviarlo otra vez"),
+    "links_cancelled": _("La mesa de ayuda canceló los enlaces"),
+    "limit_cleared": _("La mesa de ayuda quitó el límite"),
+    "attended": _("La mesa de ayuda la marcó como atendida"),
 }
 _WORDED = {
     "origin": _("Desde: %(value)s"),
