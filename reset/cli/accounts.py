@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import asdict
 
 import click
 
 from reset.accounts.survey import dry_run, findings
-from reset.cli.output import json_option
+from reset.cli.output import echo_json, json_option, told
 from reset.cli.root import commands
 from reset.service import service
 
@@ -37,10 +36,8 @@ def check_accounts(address: str | None, as_json: bool) -> None:
     for finding in found:
         shown.append(finding)
         if not as_json:
-            click.echo(f"{finding.level:<8} {finding.text}")
-            if finding.remedy:
-                click.echo(f"{'':<8} -> {finding.remedy}")
+            click.echo(told(finding))
     if as_json:
-        click.echo(json.dumps([asdict(finding) for finding in shown], indent=2))
+        echo_json([asdict(finding) for finding in shown])
     if any(finding.level == "fault" for finding in shown):
         sys.exit(1)

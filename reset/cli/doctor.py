@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import click
 from flask import current_app
 
-from reset.cli.output import json_option
+from reset.cli.output import echo_json, json_option, told
 from reset.cli.root import REFUSED, commands
 from reset.doctor import (
     Case,
@@ -61,16 +60,16 @@ def doctor(mail_to: str, from_outside: bool, verbose: bool, as_json: bool) -> No
       1  there is a fault: something does not work, or is not safe
     """
     shown = []
-    for told in _examined(mail_to, from_outside):
-        shown.append(told)
-        if not as_json and (verbose or told.finding.level in _WORTH_TELLING):
-            click.echo(_lines(told))
+    for one in _examined(mail_to, from_outside):
+        shown.append(one)
+        if not as_json and (verbose or one.finding.level in _WORTH_TELLING):
+            text = f"{one.subject}: {one.finding.text}"
+            click.echo(told(replace(one.finding, text=text)))
     if as_json:
-        plain = [{"subject": told.subject, **asdict(told.finding)} for told in shown]
-        click.echo(json.dumps(plain, ensure_ascii=False, indent=2))
+        echo_json([{"subject": one.subject, **asdict(one.finding)} for one in shown])
     else:
         click.echo(_summary(shown))
-    if any(told.finding.level == "fault" for told in shown):
+    if any(one.finding.level == "fault" for one in shown):
         sys.exit(1)
 
 
@@ -89,19 +88,9 @@ def _names() -> list[str]:
     return re.findall(r"^(?:# )?(RESET_\w+)=", text, re.MULTILINE)
 
 
-def _lines(told: Told) -> str:
-    finding = told.finding
-    lines = [f"{finding.level:<8} {told.subject}: {finding.text}"]
-    if finding.why:
-        lines.append(f"{'':<8} {finding.why}")
-    if finding.remedy:
-        lines.append(f"{'':<8} -> {finding.remedy}")
-    return "\n".join(lines)
-
-
 def _summary(shown: list[Told]) -> str:
     def count(level: str) -> int:
-        return sum(told.finding.level == level for told in shown)
+        return sum(one.finding.level == level for one in shown)
 
     faults, warnings, notes = count("fault"), count("warning"), count("note")
     also = f", {notes} notes (--verbose)" if notes else ""
