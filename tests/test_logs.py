@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from flask import Flask
 
-from reset.errors import MailRefused, StoreUnavailable
+from reset.errors import MailDeferred, MailRefused, StoreUnavailable
 from reset.logs import JsonLines, PlainLines, take_over
 from tests.conftest import ADDRESS, KEY, NEW_PASSWORD, START, Portal, Visitor
 
@@ -145,6 +145,20 @@ def test_mails_are_logged_with_the_id_of_their_request(
         event.details["id"]
         for event in visitor.parts.flow.trace(ADDRESS)[0].events
         if event.name in ("requested", "password_changed")
+    ]
+
+
+def test_failed_attempt_is_logged_with_the_id_of_its_request(
+    visitor: Visitor, ana: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever the worker says of a mail can be found from the visit on."""
+    visitor.sender.failures = [MailDeferred("451 later")]
+    visitor.ask()
+    visitor.run_worker()
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert [line["event"] for line in lines if line.get("id") == lines[0]["id"]] == [
+        "request stored",
+        "mail deferred",
     ]
 
 
