@@ -217,15 +217,22 @@ def test_mail_of_a_dead_worker_may_be_dropped(
     assert visitor.parts.delivery.prepare_mail(message, now=clock()) is None
 
 
+@pytest.mark.parametrize("act", ["drop", "retry"])
 def test_all_means_all_of_many(
-    visitor: Visitor, run: Callable[..., Result], ana: int, monkeypatch: pytest.MonkeyPatch
+    visitor: Visitor,
+    run: Callable[..., Result],
+    ana: int,
+    monkeypatch: pytest.MonkeyPatch,
+    act: str,
 ) -> None:
     """More than go into one step, each once."""
     monkeypatch.setattr(queue, "STEP", 2)
     for _ in range(5):
         ask(visitor)
-    assert run("drop", "--all", "--yes").output == "mails dropped: 5\n"
-    assert run("list").output == "no mail waits\n"
+    assert run(act, "--all", *(["--yes"] if act == "drop" else [])).output.split()[-1] == "5"
+    events = [visitor.parts.flow.trace(ADDRESS)[i].events[-1].name for i in range(5)]
+    assert len(set(events)) == 1
+    assert events[0] in ("mail_dropped", "mail_retried")
 
 
 @pytest.mark.parametrize("args", [(), ("4821-0937-5562", "--all"), ("ana@example.com",)])
