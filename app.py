@@ -30,6 +30,8 @@ from reset.embed import Headers
 from reset.errors import ConfigurationError, StoreUnavailable
 from reset.files import LENT
 from reset.flow import Flow
+from reset.help_desk.operators import Operators
+from reset.help_desk.sessions import DeskSessions, derived
 from reset.limits import Limits
 from reset.mail import Letter
 from reset.mail.messages import compose
@@ -72,6 +74,7 @@ def create_app(
     if settings.trusted_proxies:
         hops = settings.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, hops, hops, 0, 0, 0)  # type: ignore[method-assign]
+    app.session_interface = DeskSessions(settings.secret_keys, settings.public_url)
     app.extensions["reset"] = _service(app, settings, accounts, clock)
     language.register(app, settings.languages)
     app.register_blueprint(pages, url_prefix=settings.path or None)
@@ -109,7 +112,9 @@ def _refusing_to_start() -> Iterator[None]:
 def _flask_config(settings: Settings) -> dict[str, Any]:
     mail = settings.mail
     return {
-        # SECRET_KEY stays unset: with it Flask would open a cookie session on every request.
+        # SECRET_KEY stays unset: nothing but the help desk has a session, see DeskSessions.
+        "WTF_CSRF_SECRET_KEY": derived(settings.secret_keys, "forms", settings.public_url),
+        "WTF_CSRF_TIME_LIMIT": None,  # A form is good for as long as the session that it is of.
         "TRUSTED_HOSTS": [settings.host, "localhost", "127.0.0.1"],
         "MAX_CONTENT_LENGTH": LARGEST_FORM,
         "MAX_FORM_MEMORY_SIZE": LARGEST_FORM,
@@ -143,7 +148,8 @@ def _service(
         voice=settings.captcha_voice,
     )
     profile = PROFILES[settings.password_profile]
-    policy = Policy(profile, (brand.name, brand.organisation, settings.host))
+    context = (brand.name, brand.organisation, settings.host)
+    policy = Policy(profile, context)
     flow = Flow(database, captcha, rules)
     settlement = Settlement(database, accounts, rules)
     bearer = Bearer(database, accounts, policy, rules, settlement)
@@ -161,6 +167,8 @@ def _service(
         delivery=delivery,
         captcha=captcha,
         limits=_limits(app, settings, database, clock),
+        operators=Operators(database, keys, context),
+        user_header=settings.help_desk_user_header,
         brand=brand,
         profile=profile,
         public_url=settings.public_url,

@@ -58,6 +58,7 @@ class Settings:
     limit_per_address: str
     ratelimit_storage_uri: str = field(repr=False)
     trusted_proxies: int
+    help_desk_user_header: str
     frame_ancestors: tuple[str, ...]
     password_profile: str
     languages: tuple[str, ...]
@@ -140,6 +141,7 @@ def _settings(read: Values, root: Path) -> Settings:
         limit_per_address=read.limit("LIMIT_PER_ADDRESS", "5 per hour"),
         ratelimit_storage_uri=read.redis_url("RATELIMIT_STORAGE_URI"),
         trusted_proxies=read.integer("TRUSTED_PROXIES", 0, least=0, most=5),
+        help_desk_user_header=read.header("HELP_DESK_USER_HEADER"),
         frame_ancestors=read.origins("FRAME_ANCESTORS"),
         password_profile=read.choice("PASSWORD_PROFILE", tuple(PROFILES)),
         languages=read.choices("LANGUAGES", tuple(language.NAMES), "es,en"),
@@ -147,6 +149,11 @@ def _settings(read: Values, root: Path) -> Settings:
         retention=timedelta(days=read.integer("RETENTION_DAYS", 90, least=2, most=3650)),
         templates=read.folder("TEMPLATES_DIR"),
     )
+    if settings.help_desk_user_header and not settings.trusted_proxies:
+        read.fault(
+            "HELP_DESK_USER_HEADER",
+            "needs RESET_TRUSTED_PROXIES: with no proxy in front anybody could send it",
+        )
     read.no_unknown_names()
     return settings
 

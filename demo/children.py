@@ -82,31 +82,40 @@ class Crew:
         command: Sequence[str],
         env: Mapping[str, str],
         ready: Callable[[], bool] = lambda: True,
+        typed: str = "",
     ) -> Child:
-        """Start *command* in the project's folder, as the head of a session of its own."""
+        """Start *command* in the project's folder, as the head of a session of its own.
+
+        *typed* is all that it finds on its standard input.
+        """
         log = self.logs / f"{name}.log"
         with log.open("wb") as output:
             process = subprocess.Popen(  # noqa: S603 (The commands are our own, see run.py.)
                 command,
                 cwd=self.root,
                 env=env,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
         child = Child(name, process, log, ready)
         self.children.append(child)
+        assert process.stdin is not None  # noqa: S101 - a pipe, see above
+        with process.stdin as pipe, suppress(BrokenPipeError):
+            pipe.write(typed.encode())
         return child
 
-    def run_once(self, name: str, command: Sequence[str], env: Mapping[str, str]) -> None:
-        """Run *command* to its end.
+    def run_once(
+        self, name: str, command: Sequence[str], env: Mapping[str, str], typed: str = ""
+    ) -> None:
+        """Run *command* to its end, with *typed* on its standard input.
 
         Raises:
             ChildFailed: it ended with an error.
             Stopped: a signal came meanwhile.
         """
-        child = self.start(name, command, env)
+        child = self.start(name, command, env, typed=typed)
         while child.process.poll() is None:
             self.switch.pause()
         self.children.remove(child)

@@ -19,6 +19,8 @@ ROOT = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
 # From here the demo's person sees the service as a stranger's site, as in a real portal's frame.
 PORTAL = f"http://{HOST}"
+OPERATOR = "ayuda"
+OPERATOR_PASSWORD = "lluvia guitarra canoa"  # noqa: S105 - the demo's own
 
 
 class PortBusy(Exception):
@@ -107,7 +109,11 @@ def run(crew: Crew, instance: Path, ports: Ports) -> None:
 def start(crew: Crew, env: Mapping[str, str], instance: Path, ports: Ports) -> None:
     python = sys.executable
     reset = [python, "-m", "flask", "--app", "app", "reset"]
+    is_new = not (instance / "demo.sqlite").exists()
     crew.run_once("migrate", [*reset, "migrate"], env)
+    if is_new and uses_demo_state(env, instance):
+        add = [*reset, "operators", "add", OPERATOR]
+        crew.run_once("operator", add, env, typed=OPERATOR_PASSWORD)
     crew.start(
         "mailbox",
         [
@@ -170,6 +176,11 @@ def settings(instance: Path, ports: Ports) -> dict[str, str]:
     }
 
 
+def uses_demo_state(env: Mapping[str, str], instance: Path) -> bool:
+    """Whether the service's state is the demo's own: no other gets an operator that all know."""
+    return env["RESET_DATABASE_URL"] == f"sqlite:///{instance / 'demo.sqlite'}"
+
+
 def require_free(port: int) -> None:
     """Refuse a port that something else holds, before anything is started.
 
@@ -217,7 +228,7 @@ def welcome(env: Mapping[str, str], instance: Path, ports: Ports) -> str:
     Demo portal      {PORTAL}:{ports.portal}
     Password reset   {env["RESET_PUBLIC_URL"]}
     Mailbox          http://localhost:{ports.mailbox}
-
+{help_desk_note(env, instance)}
     Login            {accounts.DEMO_LOGIN}
     Password         {accounts.DEMO_PASSWORD}{changed_note(instance)}
     Mail address     {accounts.DEMO_EMAIL}
@@ -227,6 +238,13 @@ def welcome(env: Mapping[str, str], instance: Path, ports: Ports) -> str:
 
   Ctrl-C ends everything.
 """
+
+
+def help_desk_note(env: Mapping[str, str], instance: Path) -> str:
+    if not uses_demo_state(env, instance):
+        return ""
+    page = f"{env['RESET_PUBLIC_URL']}/ayuda/"
+    return f"    Help desk        {page}  ({OPERATOR}, {OPERATOR_PASSWORD})\n"
 
 
 def changed_note(instance: Path) -> str:

@@ -104,6 +104,14 @@ class PasswordRefused(ResetError):
         self.codes = list(codes)
 
 
+class OperatorRefused(ResetError):
+    """Somebody is not added, or not let in, as an operator; ``codes`` say why."""
+
+    def __init__(self, codes: Sequence[str]) -> None:
+        super().__init__(", ".join(codes))
+        self.codes = list(codes)
+
+
 class MailDeferred(ResetError):
     """The mail was not taken now; another attempt is worth while.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from datetime import datetime, timedelta
 
-from reset import audit, captcha, counters, links
+from reset import audit, captcha, counters, links, trail
 from reset.address import normalise
 from reset.audit import ResetRequest
 from reset.db import Database
@@ -72,6 +72,7 @@ class Flow:
             captcha.purge(tx, before=now - 2 * self._captcha.lifetime)
             counters.purge(tx, now=now)
             before = now - self._rules.retention
+            trail.purge(tx, before=before)
             return audit.purge(tx, before=before, unless=outbox.WAITING_REQUESTS)
 
     def restored(self, *, now: datetime) -> int:

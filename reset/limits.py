@@ -21,7 +21,13 @@ from reset.tokens import keyed_hash
 
 # Per client, in place of the setting. Making a picture or a sound costs more than a page, and a
 # player asks for a sound in several pieces; a proof costs a program less than letters do.
-FIXED = {"picture": "120 per minute", "sound": "60 per minute", "proof": "20 per hour"}
+FIXED = {
+    "picture": "120 per minute",
+    "sound": "60 per minute",
+    "proof": "20 per hour",
+    "sign_in": "20 per 15 minutes",
+}
+PER_OPERATOR = parse_many("10 per 15 minutes")
 
 
 class Limits:
@@ -68,6 +74,15 @@ class Limits:
         # The oldest key: one that is added behind it gives nobody a new quota.
         bucket = keyed_hash(self._keys[0], "limit", address)
         return not self._exhausted(self._per_address, "address", bucket)
+
+    def count_operator(self, name: str) -> None:
+        """Count one attempt to sign in as *name*, as typed, whether there is such an operator.
+
+        Raises:
+            RateLimited: there were too many.
+        """
+        bucket = keyed_hash(self._keys[0], "limit", "operator", name.strip().lower())
+        self._hit_or_raise(PER_OPERATOR, "operator", bucket)
 
     def _hit_or_raise(self, items: Sequence[RateLimitItem], *bucket: str) -> None:
         over = self._exhausted(items, *bucket)

@@ -17,6 +17,7 @@ from reset.captcha import Captcha
 from reset.db import Database
 from reset.delivery import Delivery
 from reset.flow import Flow
+from reset.help_desk.operators import Operators
 from reset.limits import Limits
 from reset.mail import Letter
 from reset.mail.sender import MimeMessage
@@ -27,7 +28,10 @@ from reset.worker import Worker
 
 @dataclass(frozen=True)
 class Service:
-    """What the doors (views, worker, commands) need; ``clock`` tells the time in UTC."""
+    """What the doors (views, worker, commands) need; ``clock`` tells the time in UTC.
+
+    With a ``user_header`` the proxy in front says in it which operator is at the help desk.
+    """
 
     clock: Callable[[], datetime]
     database: Database
@@ -40,6 +44,8 @@ class Service:
     upgrades_to: str | None
     captcha: Captcha
     limits: Limits
+    operators: Operators
+    user_header: str
     brand: Brand
     profile: Profile
     public_url: str

@@ -188,6 +188,13 @@ class Values:
                 self.fault(name, f"{origin} is no origin such as https://portal.example:8443")
         return origins
 
+    def header(self, name: str) -> str:
+        value = self.text(name)
+        if value and not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*", value):
+            self.fault(name, "must be the name of a header such as X-Remote-User")
+            return ""
+        return value
+
     def database_url(self, name: str, default: str) -> str:
         value = self.text(name, default)
         try:

@@ -13,12 +13,16 @@ from reset.bearer import OpenLink
 from reset.embed import may_be_framed, refuse_foreign_form
 from reset.errors import CaptchaRefused, LinkUnknown, PasswordRefused
 from reset.forms import PasswordForm, RequestForm, require_fields
+from reset.help_desk import access
+from reset.help_desk import views as help_desk
 from reset.origin import coarse
 from reset.policy import LONGEST
 from reset.service import service
 
 pages = Blueprint("reset", __name__)
 files.add_to(pages)
+access.add_to(pages)
+help_desk.add_to(pages)
 # What a portal may show in a frame; the pages with a token never.
 FRAMED = ("reset.request_reset", "reset.submit_request", "reset.request_sent")
 

@@ -121,6 +121,8 @@ def test_good_settings_have_no_fault(tmp_path: Path) -> None:
         ("LIMIT_PER_IP", "many"),
         ("LIMIT_PER_ADDRESS", "5 per lunch"),
         ("TRUSTED_PROXIES", "-1"),
+        ("HELP_DESK_USER_HEADER", "X-Remote-User"),
+        ("HELP_DESK_USER_HEADER", "X Remote"),
         ("FRAME_ANCESTORS", "portal.example"),
         ("FRAME_ANCESTORS", "https://portal.example/path"),
         ("FRAME_ANCESTORS", "*"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from html.parser import HTMLParser
@@ -31,6 +32,7 @@ from reset import texts
 from reset.language import NAMES, SPANISH
 from tests.conftest import Portal, Visitor, links_in
 from tests.test_headers import ERRORS
+from tests.test_operators import PASSWORD, sign_in
 
 ROOT = Path(__file__).parent.parent
 TEMPLATES = sorted(path for path in (ROOT / "templates").rglob("*.*"))
@@ -39,7 +41,18 @@ MEND = "run `make translations`"
 # What is spelled as in Spanish.
 ALIKE = {
     "en": {"Captcha", "Email", "Error:"},
-    "pt": {"Cancelando…", "Captcha", "Enviando…", "Falta:", "Mostrar", "Ocultar", "Pausar"},
+    "pt": {
+        "Buscar",
+        "Cancelando…",
+        "Captcha",
+        "Continuar",
+        "Entrar",
+        "Enviando…",
+        "Falta:",
+        "Mostrar",
+        "Ocultar",
+        "Pausar",
+    },
 }
 # A class, and an attribute in a macro: text in a template, but not on the page.
 UNSEEN = {"wide", 'aria-describedby=""'}
@@ -189,9 +202,29 @@ def see_everything(visitor: Visitor, portal: Portal) -> None:
     denial = links_in(visitor.mails()[-1], "no-fui-yo")[0]
     client.get(denial)
     client.post("/no-fui-yo", data={"token": denial.rpartition("/")[2]})
+    see_the_help_desk(visitor)
     for error in ERRORS:
         visitor.app.view_functions["reset.request_reset"] = _fail(error)
         client.get("/")
+
+
+def see_the_help_desk(visitor: Visitor) -> None:
+    """The door, from elsewhere, too; what is behind it; and who is not known to the proxy."""
+    app, client, parts = visitor.app, visitor.client, visitor.parts
+    parts.operators.add("marta", PASSWORD, now=visitor.clock())
+    client.get("/ayuda/entrar", headers={"Sec-Fetch-Site": "cross-site"})
+    client.post("/ayuda/entrar", data={"name": "", "password": ""})
+    for _ in range(11):
+        sign_in(client, password="x")
+    visitor.clock.advance(minutes=16)
+    sign_in(client)
+    client.get("/ayuda/")
+    visitor.clock.advance(hours=1)
+    client.get("/ayuda/")
+    client.get("/ayuda/entrar")
+    app.extensions["reset"] = replace(parts, user_header="X-Remote-User")
+    client.get("/ayuda/")
+    app.extensions["reset"] = parts
 
 
 @pytest.fixture

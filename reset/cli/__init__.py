@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reset.cli import accounts, mail, processes, trace, uniform
+from reset.cli import accounts, mail, operators, processes, trace, uniform
 from reset.cli.root import commands
 
-__all__ = ["accounts", "commands", "mail", "processes", "trace", "uniform"]
+__all__ = ["accounts", "commands", "mail", "operators", "processes", "trace", "uniform"]

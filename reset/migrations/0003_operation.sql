@@ -1,9 +1,10 @@
 -- Who may use the help desk's pages. `password` is an argon2id hash; '' where a proxy vouches.
 CREATE TABLE operators (
-    name         VARCHAR(64)  PRIMARY KEY,
-    password     VARCHAR(255) NOT NULL,
-    created_at   CHAR(27)     NOT NULL,
-    disabled_at  CHAR(27)
+    name           VARCHAR(64)  PRIMARY KEY,
+    password       VARCHAR(255) NOT NULL,
+    created_at     CHAR(27)     NOT NULL,
+    disabled_at    CHAR(27),
+    signed_out_at  CHAR(27)
 );
 
 -- What operators saw and did. Rows are added, never changed, and go when the retention is over.

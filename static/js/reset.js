@@ -155,11 +155,11 @@
   if (token) history.replaceState(null, '', token.form.action);
 
   // New password: rules tick while typing, what was typed can be shown.
-  const password = $('#password');
-  if (password) {
+  const confirm = $('#confirm');
+  if (confirm) {
+    const password = $('#password');
     const form = password.form;
     const words = form.dataset;
-    const confirm = $('#confirm');
 
     const meets = {
       length: (text, rule) => [...text].length >= Number(rule.dataset.min),

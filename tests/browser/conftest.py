@@ -21,6 +21,7 @@ from flask import Flask
 from playwright.sync_api import Browser, BrowserContext, Frame, Page, expect
 from werkzeug.serving import WSGIRequestHandler, make_server
 
+from demo.run import OPERATOR, OPERATOR_PASSWORD
 from reset.captcha import answer
 
 ROOT = Path(__file__).parent.parent.parent
@@ -191,9 +192,18 @@ def link_in_mail(context: BrowserContext, demo: Demo, email: str) -> str:
         return str(button.get_attribute("href"))
 
 
+def sign_in(demo: Demo, page: Page) -> None:
+    """Enter the help desk as the demo's operator."""
+    page.goto(f"{demo.service}/ayuda/")
+    page.get_by_label("Usuario").fill(OPERATOR)
+    page.get_by_label("Contraseña").fill(OPERATOR_PASSWORD)
+    page.get_by_role("button", name="Entrar").click()
+    expect(page).to_have_url(f"{demo.service}/ayuda/")
+
+
 @pytest.fixture(scope="session")
 def links(demo: Demo, browser: Browser) -> Iterator[dict[str, str]]:
-    """A live link and a "no fui yo" link of Claudia's."""
+    """A live link and a "no fui yo" link of Claudia's, and the cookie of an operator."""
     context = browser.new_context(locale="es-CO")
     page = context.new_page()
     page.goto(demo.service)
@@ -201,5 +211,7 @@ def links(demo: Demo, browser: Browser) -> Iterator[dict[str, str]]:
     live = link_in_mail(context, demo, CLAUDIA)
     with mail_of(context, demo, CLAUDIA, "Restablecimiento") as mail:
         deny = mail.locator("pre a[href*='no-fui-yo']").get_attribute("href")
-    yield {"live": live, "deny": str(deny)}
+    sign_in(demo, page)
+    (cookie,) = context.cookies()
+    yield {"live": live, "deny": str(deny), "operator": cookie["value"]}
     context.close()

@@ -39,6 +39,17 @@ def password_with_errors(page: Page, demo: Demo, links: dict[str, str]) -> None:
     expect(page.get_by_role("alert")).to_be_visible()
 
 
+def refused_at_the_door(page: Page, demo: Demo, links: dict[str, str]) -> None:
+    page.goto(f"{demo.service}/ayuda/entrar")
+    page.locator("form").evaluate("form => { form.noValidate = true; form.requestSubmit(); }")
+    expect(page.get_by_role("alert")).to_be_visible()
+
+
+def at_the_desk(page: Page, demo: Demo, links: dict[str, str]) -> None:
+    page.context.add_cookies([{"name": "ayuda", "value": links["operator"], "url": demo.service}])
+    page.goto(f"{demo.service}/ayuda/")
+
+
 def at(path: str) -> Any:
     return lambda page, demo, links: page.goto(demo.service + path)
 
@@ -58,6 +69,9 @@ STATES: dict[str, Any] = {
     "No reconocemos": at("/nueva"),
     "No reconocemos este": at("/no-fui-yo"),
     "No encontramos esta página": at("/x"),
+    "Entrar a la mesa de ayuda": at("/ayuda/"),
+    "Entrar a la mesa": refused_at_the_door,
+    "Mesa de ayuda": at_the_desk,
 }
 
 
