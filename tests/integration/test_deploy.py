@@ -10,6 +10,7 @@ import select
 import signal
 import socket
 import ssl
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -20,7 +21,7 @@ from playwright.sync_api import expect
 
 from reset.captcha import answer
 from tests.browser.conftest import PHONE, Opener, new_context  # noqa: F401 - a fixture
-from tests.conftest import ADDRESS, KEY, NEW_PASSWORD, Portal, program
+from tests.conftest import ADDRESS, KEY, NEW_PASSWORD, Portal, hidden, program
 from tests.servers.certificates import Authority
 from tests.servers.front import OWN_HOST, PORTAL, Front
 from tests.servers.service import Host, until
@@ -176,6 +177,23 @@ def test_headers_of_pages_are_the_services(office: Office) -> None:
     assert names["strict-transport-security"] == 1
     assert max(names.values()) == 1
     assert dict(headers)["Server"] == "nginx"
+
+
+@pytest.mark.parametrize("office", ["root"], indirect=True)
+def test_operator_signs_in(office: Office) -> None:
+    """The one cookie, which a browser takes over TLS alone, holds behind nginx."""
+    flask = f"{sys.executable} -m flask --app app reset operators add marta"
+    office.host.run("sh", "-c", f"echo {NEW_PASSWORD} | {flask}")
+    with office.front.client() as client:
+        door = client.get("/ayuda/entrar")
+        cookie = {"Cookie": dict(door.headers)["Set-Cookie"].partition(";")[0]}
+        token = hidden(door.body, "csrf_token")
+        desk = client.post(
+            "/ayuda/entrar", cookie, csrf_token=token, name="marta", password=NEW_PASSWORD
+        )
+        given = dict(desk.headers)["Set-Cookie"]
+        assert given.startswith("__Host-")
+        assert client.get("/ayuda/", {"Cookie": given.partition(";")[0]}).status == 200
 
 
 def test_too_large_form_gets_the_services_page(office: Office) -> None:
