@@ -196,6 +196,12 @@ def test_operator_signs_in(office: Office) -> None:
         assert client.get("/ayuda/", {"Cookie": given.partition(";")[0]}).status == 200
 
 
+def test_figures_are_not_for_visitors(office: Office) -> None:
+    """Whatever address they claim."""
+    with office.front.client() as client:
+        assert client.get("/metrics", dict.fromkeys(BELIEVED, "127.0.0.1")).status == 404
+
+
 def test_too_large_form_gets_the_services_page(office: Office) -> None:
     """Not nginx's: in the visitor's words, and with a way on."""
     with office.front.client() as client:
