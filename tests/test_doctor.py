@@ -102,7 +102,12 @@ def clinic(
         secret_keys=(secrets.token_urlsafe(48),),
         public_url=URL,
         frame_ancestors=(PORTAL,),
-        brand=replace(settings.brand, portal_url=f"{PORTAL}/"),
+        brand=replace(
+            # A real name, although one label of it is that of our examples.
+            settings.brand,
+            portal_url=f"{PORTAL}/",
+            support_email="ayuda@hanna.example.org",
+        ),
         mail=replace(settings.mail, server="127.0.0.1", port=mailbox),
     )
     clinic = Clinic(healthy, make_app)
@@ -151,7 +156,7 @@ def test_verbose_shows_every_check(clinic: Clinic) -> None:
         "ok       database: a row can be written (and was taken back)",
         "ok       accounts: a change of the password was rehearsed and undone",
         "ok       mail: it accepts the sender no-responder@example.com",
-        "ok       mail: it accepts mails for ayuda@example.com",
+        "ok       mail: it accepts mails for ayuda@hanna.example.org",
         "ok       worker: workers that are alive: 1",
         "note     help desk: nobody may use the help desk (/ayuda/) yet",
     ):

@@ -140,7 +140,7 @@ def _addresses(settings: Settings) -> Iterator[Finding]:
         "RESET_PORTAL_URL": urlsplit(brand.portal_url).hostname or "",
         "RESET_FRAME_ANCESTORS": " ".join(settings.frame_ancestors),
     }
-    left = [name for name, value in written.items() if re.search(r"\.example\b", value)]
+    left = [name for name, value in written.items() if re.search(r"\.example(?![\w.-])", value)]
     if left:
         text = f"still as in .env.example: {', '.join(left)}"
         why = "names that end in .example belong to nobody: mails and links go nowhere"

@@ -115,6 +115,11 @@ def test_first_run_names_what_is_to_be_filled_in(site: Site) -> None:
     assert "RESET_PUBLIC_URL\n" not in site.said[0]
 
 
+def test_doctor_ends_an_installation(site: Site) -> None:
+    """With the settings filled in, what the script has set up is well."""
+    assert "all is well" in site.said[1]
+
+
 def test_key_is_never_shown(site: Site) -> None:
     """It is made once, is strong, and belongs to the service's group alone."""
     keys = site.machine.root / KEYS
