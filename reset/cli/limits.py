@@ -49,8 +49,8 @@ def list_limits(as_json: bool) -> None:
 def clear_limit(address_or_ip: str, as_json: bool) -> None:
     """Let an e-mail address, or a client by its IP address, try again at once.
 
-    An IPv6 client is its whole /64. The most mails that an account gets in an hour do not depend on
-    counters and stay as they are while a link of them works.
+    An IPv6 client is its whole /64. The worker, which counts the mails of an account by themselves,
+    counts anew for the address, too.
     """
     parts = service()
     with told_when_down():
@@ -62,7 +62,7 @@ def clear_limit(address_or_ip: str, as_json: bool) -> None:
             cleared = parts.limits.clear_address(subject)
         with parts.database.begin() as tx:
             now = parts.clock()
-            trail.note(tx, trail.CONSOLE, "limit_cleared", subject, now=now, counters=cleared)
+            trail.note(tx, trail.CONSOLE, trail.LIMIT_CLEARED, subject, now=now, counters=cleared)
     if as_json:
         echo_json({"cleared": cleared})
     else:
