@@ -28,7 +28,8 @@ FOCUSED = """() => {
     return {
         name: name.trim().replace(/\\s+/g, ' '),
         ring: style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) >= 2,
-        seen: box.width > 0 && box.top >= 0 && box.bottom <= innerHeight,
+        // Scrolling goes by fractions of a pixel.
+        seen: box.width > 0 && box.top > -1 && box.bottom < innerHeight + 1,
     };
 }"""
 
