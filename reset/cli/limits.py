@@ -62,7 +62,7 @@ def clear_limit(address_or_ip: str, as_json: bool) -> None:
             cleared = parts.limits.clear_address(subject)
         with parts.database.begin() as tx:
             now = parts.clock()
-            trail.note(tx, trail.CONSOLE, "limit_cleared", subject, now=now, counters=cleared)
+            trail.note(tx, trail.CONSOLE, trail.LIMIT_CLEARED, subject, now=now, counters=cleared)
     if as_json:
         echo_json({"cleared": cleared})
     else:
