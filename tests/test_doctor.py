@@ -635,7 +635,7 @@ def test_settings_that_allow_no_start_are_explained(tmp_path: Path) -> None:
             "correct RESET_PUBLIC_URL; see .env.example"
         ),
         "RESET_PUBLIK_URL: there is no such setting": (
-            "did you mean RESET_PUBLIC_URL? else take the line out; .env.example has all names"
+            "write RESET_PUBLIC_URL, or take the line out"
         ),
     }
     assert {one["level"] for one in json.loads(told.stdout)} == {"fault"}
