@@ -41,9 +41,7 @@ main() {
         exit
     fi
     start
-    if as_service "$home/current" doctor --help >/dev/null 2>&1; then
-        as_service "$home/current" doctor
-    fi
+    as_service "$home/current" doctor
 }
 
 say() { printf '%s\n' "$@"; }
