@@ -100,20 +100,17 @@ def _application(
         hops = settings.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, hops, hops, 0, 0, 0)  # type: ignore[method-assign]
     app.session_interface = DeskSessions(settings.secret_keys, settings.public_url)
-    app.extensions["reset"] = _service(app, settings, accounts, clock)
+    parts = app.extensions["reset"] = _service(app, settings, accounts, clock)
     language.register(app, settings.languages)
     app.register_blueprint(pages, url_prefix=settings.path or None)
     faults.register(app)
     app.after_request(_log_answer)
-    app.extensions["reset"].metrics.register(app, requests=FRAMED, files=files.ALL)
-    ancestors, public_url = settings.frame_ancestors, settings.public_url
+    parts.metrics.register(app, requests=FRAMED, files=files.ALL)
+    keys, ancestors, public_url = settings.secret_keys, settings.frame_ancestors, parts.public_url
     Headers(app, framed=FRAMED, lent=files.LENT, ancestors=ancestors, public_url=public_url)
-    user_header, tells_time = settings.help_desk_user_header, app.extensions["reset"].clock
-    mirror.register(
-        app, settings.secret_keys, public_url, user_header=user_header, clock=tells_time
-    )
+    mirror.register(app, keys, public_url, user_header=parts.user_header, clock=parts.clock)
     app.jinja_env.filters["tel"] = _dialled
-    app.context_processor(functools.partial(_page_values, app.extensions["reset"]))
+    app.context_processor(functools.partial(_page_values, parts))
     if settings.templates:
         overrides.put_before_ours(app, settings.templates)
     return app

@@ -70,6 +70,7 @@ _COUNTED = {
         {
             "purpose": (
                 *("request", "password", "deny", "link", "picture", "sound", "proof", "address"),
+                *("sign_in", "operator", "search"),
             )
         },
     ),

@@ -14,7 +14,6 @@ from reset.db import Database, Transaction
 from reset.mail import outbox
 from reset.mail.outbox import Unsent
 from reset.pending import LISTED
-from reset.trail import CONSOLE
 
 STEP = 200  # Mails in one transaction: what visitors send meanwhile waits for one of them.
 
@@ -80,9 +79,9 @@ def _for_each(
             mails = outbox.unsent(tx, since=since, limit=STEP, after=last, request=number)
             acted = [mail for mail in mails if act(tx, mail, now)]
             for mail in acted:
-                audit.note(tx, mail.request, event, now=now, mail=mail.kind, operator=CONSOLE)
+                audit.note(tx, mail.request, event, now=now, mail=mail.kind, operator=trail.CONSOLE)
             if acted:
-                trail.note(tx, CONSOLE, event, number, now=now, mails=len(acted))
+                trail.note(tx, trail.CONSOLE, event, number, now=now, mails=len(acted))
         changed, left = changed + len(acted), left + len(mails) - len(acted)
         yield Done(changed, left)
         if len(mails) < STEP:

@@ -35,9 +35,8 @@ if TYPE_CHECKING:
 class Service:
     """What the doors (views, worker, commands) need; ``clock`` tells the time in UTC.
 
-            With a ``user_header`` the proxy in front says in it which operator is at the help desk.
-            ``settings`` are for the doctor, whose subject they are: all others get values.
-    >>>>>>> h6_c
+    With a ``user_header`` the proxy in front says in it which operator is at the help desk.
+    ``settings`` are for the doctor, whose subject they are: all others get values.
     """
 
     clock: Callable[[], datetime]

@@ -48,16 +48,6 @@ def note(
     )
 
 
-def of_subject(tx: Transaction, subject: str) -> list[Act]:
-    """All acts on one subject, oldest first; may be empty."""
-    return _acts(
-        tx.execute(
-            sa.text(f"SELECT {_COLUMNS} FROM acts WHERE subject = :subject ORDER BY id"),
-            {"subject": subject},
-        )
-    )
-
-
 def of_subjects(tx: Transaction, subjects: Sequence[str]) -> list[Act]:
     """All acts on any of *subjects*, oldest first; may be empty."""
     query = sa.text(f"SELECT {_COLUMNS} FROM acts WHERE subject IN :subjects")
@@ -69,15 +59,6 @@ def erase(tx: Transaction, subjects: Sequence[str]) -> int:
     """Delete all acts on any of *subjects*; returns how many."""
     query = sa.text("DELETE FROM acts WHERE subject IN :subjects")
     return sum(tx.execute(query.bindparams(_among(some))).rowcount for some in _parts(subjects))
-
-
-def latest(tx: Transaction, *, limit: int) -> list[Act]:
-    """The last *limit* acts of all operators, newest first."""
-    return _acts(
-        tx.execute(
-            sa.text(f"SELECT {_COLUMNS} FROM acts ORDER BY id DESC LIMIT :limit"), {"limit": limit}
-        )
-    )
 
 
 def last_time(tx: Transaction, act: str, subject: str) -> datetime | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import ipaddress
 import re
 import stat
@@ -65,7 +66,9 @@ class Values:
         allowed = {PREFIX + name for name in self.asked}
         allowed |= {f"{PREFIX}{name}_FILE" for name in self.asked & SECRETS}
         for name in sorted(set(self._values) - allowed):
-            self._faults.append(f"{name}: there is no such setting; see .env.example.")
+            near = difflib.get_close_matches(name, allowed, 1)
+            remedy = f"write {near[0]}, or " if near else ""
+            self._faults.append(f"{name}: there is no such setting; {remedy}take the line out.")
 
     def text(self, name: str, default: str = "") -> str:
         self.asked.add(name)
@@ -268,7 +271,7 @@ class Values:
 
     def refuse_readable_by_others(self, path: Path) -> None:
         if stat.S_IMODE(path.stat().st_mode) & 0o007:
-            self.fault_of_file(f"{path.name} can be read by everybody: chmod 600 {path.name}")
+            self.fault_of_file(f"{path.name} can be read by everybody; chmod 600 {path.name}")
 
     def _file(self, name: str, path: Path) -> str:
         self.files.append(path)

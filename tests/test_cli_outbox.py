@@ -9,10 +9,11 @@ import pytest
 from click.testing import Result
 from flask import Flask
 
-from reset import queue, trail
+from reset import queue
 from reset.errors import MailDeferred, MailRefused
 from reset.mail.outbox import LEASE
 from tests.conftest import ADDRESS, Clock, Portal, Visitor, links_in
+from tests.desk import acts_in
 
 BUSY = MailDeferred("451 try again later")
 GONE = MailRefused("550 no such user")
@@ -155,8 +156,8 @@ def test_dropped_mail_never_leaves(
     assert [mail.recipients for mail in visitor.sender.sent] == [["beto@example.com"]]
     event = visitor.parts.flow.trace(number)[0].events[-1]
     assert (event.name, event.details["operator"]) == ("mail_dropped", "console")
-    with visitor.parts.database.read() as tx:
-        (act,) = trail.of_subject(tx, number.replace("-", ""))
+    (act,) = acts_in(visitor.parts.database)
+    assert act.subject == number.replace("-", "")
     assert (act.operator, act.act, act.details) == ("console", "mail_dropped", {"mails": 1})
 
 

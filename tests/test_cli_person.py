@@ -15,6 +15,7 @@ from flask import Flask
 from reset import links, trail
 from reset.errors import MailDeferred
 from tests.conftest import ADDRESS, Clock, Portal, Visitor, links_in
+from tests.desk import acts_in
 
 BETO = "beto@example.com"
 
@@ -137,8 +138,7 @@ def test_erased_person_is_in_no_table(
         assert trace not in left
     assert len(visitor.parts.flow.trace(BETO)) == 2
     assert left.count(BETO) == others.count(BETO)
-    with visitor.parts.database.read() as tx:
-        (line,) = [act for act in trail.latest(tx, limit=9) if act.act == "person_erased"]
+    (line,) = [act for act in acts_in(visitor.parts.database) if act.act == "person_erased"]
     assert (line.subject, line.details) == ("", {"requests": 2, "acts": 3})
 
 
@@ -160,8 +160,7 @@ def test_erasing_twice_is_harmless(visitor: Visitor, run: Callable[..., Result],
     run("erase", ADDRESS, "--yes")
     told = json.loads(run("erase", ADDRESS, "--yes", "--json").stdout)
     assert told["erased"] == {"requests": 0, "acts": 0, "counters": 0}
-    with visitor.parts.database.read() as tx:
-        assert len(trail.latest(tx, limit=9)) == 1
+    assert len(acts_in(visitor.parts.database)) == 1
 
 
 def test_erasing_voids_link_and_waiting_mail(

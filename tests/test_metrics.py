@@ -15,6 +15,7 @@ from flask import Flask
 from config import Settings
 from reset.captcha import proof
 from reset.errors import ChangeUncertain, MailDeferred, MailRefused
+from reset.limits import FIXED, NOT_BY_CLIENT
 from reset.mail.outbox import LEASE
 from reset.mail.sender import MimeMessage
 from tests.conftest import ADDRESS, KEY, NEW_PASSWORD, Clock, Portal, Visitor
@@ -147,6 +148,13 @@ def test_limits_are_counted_by_purpose(visitor_of: MakeVisitor) -> None:
     assert seen['reset_requests_total{outcome="rate_limited"}'] == 1
     assert seen['reset_limits_hit_total{purpose="request"}'] == 1
     assert seen['reset_limits_hit_total{purpose="address"}'] == 1
+
+
+def test_every_limit_is_shown_before_it_is_hit(visitor: Visitor) -> None:
+    """An alarm compares with the zero before: without one the first attempt beyond is not seen."""
+    text = visitor.client.get("/metrics").text
+    for purpose in (*FIXED, *NOT_BY_CLIENT, "request", "password", "deny", "link"):
+        assert f'reset_limits_hit_total{{purpose="{purpose}"}} 0.0' in text
 
 
 def test_links_and_changes_are_shown_in_tens(

@@ -21,9 +21,9 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from reset import trail
 from reset.help_desk import operators
 from tests.conftest import ENVIRON, KEY, Clock, hidden
+from tests.desk import acts_in
 
 ROOT = Path(__file__).parent.parent
 PASSWORD = "Tres-Canoas-Bajo-Lluvia"
@@ -78,8 +78,8 @@ def holding(app: Flask, value: str) -> FlaskClient:
 
 def acts(app: Flask) -> list[tuple[str, str, str]]:
     """Who did what with whom, oldest first."""
-    with app.extensions["reset"].database.read() as tx:
-        return [(a.operator, a.act, a.subject) for a in reversed(trail.latest(tx, limit=50))]
+    found = acts_in(app.extensions["reset"].database)
+    return [(act.operator, act.act, act.subject) for act in found]
 
 
 @pytest.fixture

@@ -7,11 +7,7 @@ from datetime import timedelta
 from reset import trail
 from reset.trail import Act
 from tests.conftest import START, Visitor
-
-
-def acts(visitor: Visitor) -> list[Act]:
-    with visitor.parts.database.read() as tx:
-        return trail.latest(tx, limit=10)
+from tests.desk import acts_in
 
 
 def test_act_is_kept_as_it_was_noted(visitor: Visitor) -> None:
@@ -20,10 +16,10 @@ def test_act_is_kept_as_it_was_noted(visitor: Visitor) -> None:
         trail.note(tx, "lucia", "send_again", "482109375562", now=START, reason="Ñandú", mails=1)
         trail.note(tx, "lucia", "searched", "ana@example.com", now=START + timedelta(seconds=1))
     with visitor.parts.database.read() as tx:
-        (act,) = trail.of_subject(tx, "482109375562")
+        (act,) = trail.of_subjects(tx, ["482109375562"])
     details: dict[str, str | int] = {"reason": "Ñandú", "mails": 1}
     assert act == Act(START, "lucia", "send_again", "482109375562", details)
-    assert [one.act for one in acts(visitor)] == ["searched", "send_again"]
+    assert [one.act for one in acts_in(visitor.parts.database)] == ["send_again", "searched"]
 
 
 def test_trail_is_kept_for_the_retention(visitor: Visitor) -> None:
@@ -31,6 +27,6 @@ def test_trail_is_kept_for_the_retention(visitor: Visitor) -> None:
     with visitor.parts.database.begin() as tx:
         trail.note(tx, "lucia", "viewed", "482109375562", now=START)
     visitor.parts.flow.purge(now=START + timedelta(days=90))
-    assert len(acts(visitor)) == 1
+    assert len(acts_in(visitor.parts.database)) == 1
     visitor.parts.flow.purge(now=START + timedelta(days=90, seconds=1))
-    assert acts(visitor) == []
+    assert acts_in(visitor.parts.database) == []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reset.cli import (
+from reset.cli import (  # noqa: F401 - each adds its commands
     accounts,
     audit,
     doctor,
@@ -18,20 +18,4 @@ from reset.cli import (
 )
 from reset.cli.root import REFUSED, commands, refuse_to_start
 
-__all__ = [
-    "REFUSED",
-    "accounts",
-    "audit",
-    "commands",
-    "doctor",
-    "keys",
-    "limits",
-    "mail",
-    "operators",
-    "outbox",
-    "person",
-    "processes",
-    "refuse_to_start",
-    "trace",
-    "uniform",
-]
+__all__ = ["REFUSED", "commands", "refuse_to_start"]

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict
 
 import click
 
 from reset.accounts.survey import dry_run, findings
-from reset.cli.output import echo_json, json_option, told
+from reset.cli.output import json_option, tell
 from reset.cli.root import commands
 from reset.service import service
 
@@ -32,12 +31,5 @@ def check_accounts(address: str | None, as_json: bool) -> None:
         if address
         else findings(parts.accounts, parts.exclusions, parts.upgrades_to)
     )
-    shown = []
-    for finding in found:
-        shown.append(finding)
-        if not as_json:
-            click.echo(told(finding))
-    if as_json:
-        echo_json([asdict(finding) for finding in shown])
-    if any(finding.level == "fault" for finding in shown):
+    if any(finding.level == "fault" for finding in tell(found, as_json=as_json)):
         sys.exit(1)

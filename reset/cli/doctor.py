@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Iterable
 from dataclasses import asdict, replace
-from pathlib import Path
 
 import click
 from flask import current_app
@@ -76,16 +74,9 @@ def doctor(mail_to: str, from_outside: bool, verbose: bool, as_json: bool) -> No
 def _examined(mail_to: str, from_outside: bool) -> Iterable[Told]:
     refused = current_app.extensions.get(REFUSED)
     if refused:
-        return [Told("settings", finding) for finding in settings.refused(refused, _names())]
+        return [Told("settings", finding) for finding in settings.refused(refused)]
     checks = _CHECKS | ({"public address": public.check} if from_outside else {})
     return examine(checks, Case(current_app._get_current_object(), service(), mail_to))  # type: ignore[attr-defined]
-
-
-def _names() -> list[str]:
-    """All settings that there are."""
-    example = Path(current_app.root_path) / ".env.example"
-    text = example.read_text("utf-8") if example.exists() else ""
-    return re.findall(r"^(?:# )?(RESET_\w+)=", text, re.MULTILINE)
 
 
 def _summary(shown: list[Told]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict
 from datetime import UTC, datetime
 from email.utils import make_msgid, parseaddr
 from pathlib import Path
@@ -11,12 +10,10 @@ from pathlib import Path
 import click
 from flask import current_app
 
-from reset.address import normalise, tidy
-from reset.cli.output import echo_json, json_option, told
+from reset.cli.output import json_option, recipient, tell
 from reset.cli.root import commands
 from reset.doctor import Case
 from reset.doctor.mail import dialogue
-from reset.errors import InvalidAddress
 from reset.language import configured
 from reset.mail.samples import letters, trial
 from reset.service import service
@@ -59,28 +56,14 @@ def send_test(address: str, as_json: bool) -> None:
     It is marked as a test in its subject and looks like the others; nothing in it can be opened.
     Ends with status 1 if the server did not take it. Where it goes from there, its log knows.
     """
-    parts, to = service(), _recipient(address)
+    parts, to = service(), recipient(address)
     sender = parseaddr(parts.settings.mail.default_sender)[1]
     message_id = make_msgid(domain=sender.rpartition("@")[2])
     letter = trial(to, configured()[0], message_id, now=parts.clock())
     case = Case(current_app._get_current_object(), parts, to)  # type: ignore[attr-defined]
-    found = []
-    for finding in dialogue(case, parts.compose(letter).as_bytes()):
-        found.append(finding)
-        if not as_json:
-            click.echo(told(finding))
-    if as_json:
-        echo_json([asdict(finding) for finding in found])
+    found = tell(dialogue(case, parts.compose(letter).as_bytes()), as_json=as_json)
     if found[-1].level != "ok":
         sys.exit(1)
-
-
-def _recipient(typed: str) -> str:
-    try:
-        normalise(typed)
-    except InvalidAddress as error:
-        raise click.UsageError(f"{typed!r} is no e-mail address") from error
-    return tidy(typed)
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import click
 
-from reset.cli.output import json_option, told_when_down
+from reset.cli.output import echo_json, json_option, told_when_down
 from reset.cli.root import commands
 from reset.errors import OperatorRefused
 from reset.help_desk.operators import PROFILE
@@ -67,7 +66,7 @@ def list_operators(as_json: bool) -> None:
         for one in found
     ]
     if as_json:
-        click.echo(json.dumps(rows, indent=2))
+        echo_json(rows)
         return
     zone = service().timezone
     for one in found:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import timedelta
 
 import click
 
 from reset import audit
-from reset.errors import StoreUnavailable
+from reset.address import normalise, tidy
+from reset.errors import InvalidAddress, StoreUnavailable
 from reset.findings import Finding
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
@@ -28,6 +30,18 @@ def told_when_down() -> Iterator[None]:
 def echo_json(value: object) -> None:
     """Print *value* for programs."""
     click.echo(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+def tell(findings: Iterable[Finding], *, as_json: bool) -> list[Finding]:
+    """Print each of *findings* as it comes, or for programs all at the end; returns them."""
+    shown = []
+    for finding in findings:
+        shown.append(finding)
+        if not as_json:
+            click.echo(told(finding))
+    if as_json:
+        echo_json([asdict(finding) for finding in shown])
+    return shown
 
 
 def told(finding: Finding) -> str:
@@ -53,6 +67,20 @@ def age(span: timedelta) -> str:
         if seconds < size * most:
             return f"{seconds // size} {unit}"
     return f"{seconds // 86400} d"
+
+
+def address_in(text: str) -> str:
+    """The normalised e-mail address in *text*."""
+    try:
+        return normalise(text)
+    except InvalidAddress as error:
+        raise click.UsageError(f"{text!r} is no e-mail address") from error
+
+
+def recipient(typed: str) -> str:
+    """The address *typed*, as mails are sent to it."""
+    address_in(typed)
+    return tidy(typed)
 
 
 def number_in(text: str) -> str:

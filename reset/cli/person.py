@@ -8,10 +8,9 @@ import click
 
 from reset import person as records
 from reset import trail
-from reset.address import normalise
-from reset.cli.output import echo_json, json_option, told_when_down
+from reset.cli.output import address_in, echo_json, json_option, told_when_down
 from reset.cli.root import commands
-from reset.errors import AccountsUnavailable, InvalidAddress, LinkBusy
+from reset.errors import AccountsUnavailable, LinkBusy
 from reset.service import service
 
 NOT_KEPT = [
@@ -39,7 +38,7 @@ def export_person(address: str) -> None:
 
     Times are in UTC. Hand it over only to who has shown that the address is theirs.
     """
-    parts, wanted = service(), _normalised(address)
+    parts, wanted = service(), address_in(address)
     now, logins = parts.clock(), _logins(wanted)
     with told_when_down():
         told = records.told(parts.database, wanted, logins)
@@ -68,7 +67,7 @@ def erase_person(address: str, yes: bool, as_json: bool) -> None:
     Links of theirs that work and mails that wait are void then. The trail keeps one line that
     somebody was erased, without the address. May be repeated.
     """
-    parts, wanted = service(), _normalised(address)
+    parts, wanted = service(), address_in(address)
     logins = _logins(wanted)
     with told_when_down():
         # Another host's clock may be behind.
@@ -111,10 +110,3 @@ def _logins(address: str) -> list[str]:
         click.echo(f"{message} may be missing here: run this again later", err=True)
         return []
     return [account.login for account in accounts if account.login]
-
-
-def _normalised(typed: str) -> str:
-    try:
-        return normalise(typed)
-    except InvalidAddress as error:
-        raise click.UsageError(f"{typed!r} is no e-mail address") from error

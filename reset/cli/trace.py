@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from zoneinfo import ZoneInfo
 
@@ -10,7 +9,7 @@ import click
 
 from reset import audit
 from reset.audit import ResetRequest
-from reset.cli.output import json_option, told_when_down
+from reset.cli.output import echo_json, json_option, told_when_down
 from reset.cli.root import commands
 from reset.service import service
 
@@ -23,7 +22,7 @@ def trace(number_or_address: tuple[str, ...], as_json: bool) -> None:
     with told_when_down():
         found = service().flow.trace(" ".join(number_or_address))
     if as_json:
-        click.echo(json.dumps([_plain(one) for one in found], ensure_ascii=False, indent=2))
+        echo_json([_plain(one) for one in found])
     elif found:
         click.echo("\n\n".join(_told(one, service().timezone) for one in found))
     if not found:

@@ -10,7 +10,6 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -63,10 +62,6 @@ class Case:
                 connection.rollback()
         finally:
             opened.dispose()
-
-    def now(self, tx: sa.Connection) -> datetime:
-        """The time that all hosts share."""
-        return engine.server_time(tx)
 
 
 def command(words: str) -> str:

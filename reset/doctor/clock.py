@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 import sqlalchemy as sa
 
 from reset.doctor import Case
+from reset.engine import server_time
 from reset.findings import Finding
 
 APART_SECONDS = 5
@@ -22,7 +23,7 @@ _TIMEOUT_SECONDS = 5
 def check(case: Case) -> Iterator[Finding]:
     """Whether they agree; a database that does not answer is told elsewhere."""
     with suppress(sa.exc.SQLAlchemyError), case.state() as tx:
-        yield apart("the database's server", case.now(tx))
+        yield apart("the database's server", server_time(tx))
     yield _synchronised()
 
 

@@ -7,20 +7,19 @@ from ipaddress import IPv6Address, ip_address
 from urllib.parse import urlsplit
 
 from reset.doctor import Case
-from reset.doctor.visit import Reply, visit
+from reset.doctor.visit import FORGED_HOST, Reply, visit
 from reset.findings import Finding
 from reset.loopback import is_loopback
 
 # An address that belongs to nobody. Source: RFC 5737.
 FORGED = "203.0.113.77"
-_FORGED_HOST = "forged.invalid"
 _LIES = {
     "X-Forwarded-For": FORGED,
     "X-Real-IP": FORGED,
     "X-Forwarded-Proto": "gopher",
-    "X-Forwarded-Host": _FORGED_HOST,
+    "X-Forwarded-Host": FORGED_HOST,
     "X-Forwarded-Prefix": "/forged",
-    "Forwarded": f"for={FORGED};host={_FORGED_HOST};proto=gopher",
+    "Forwarded": f"for={FORGED};host={FORGED_HOST};proto=gopher",
 }
 _OVERWRITE = "in nginx, the outermost: proxy_set_header X-Forwarded-For $remote_addr;"
 _FORGED_USER = "forged-operator"
@@ -41,7 +40,7 @@ def check(case: Case, first: Reply) -> Iterator[Finding]:
     yield _host(case, first.seen or {})
     if case.settings.help_desk_user_header:
         yield _user(case, case.settings.help_desk_user_header)
-    if _FORGED_HOST in forged.body or "/forged" in forged.body:
+    if FORGED_HOST in forged.body or "/forged" in forged.body:
         text = "forged X-Forwarded headers come back in the page"
         remedy = 'in nginx: proxy_set_header X-Forwarded-Host ""; proxy_set_header Forwarded "";'
         yield Finding("fault", text, remedy, "caches may hand the forged links to others")

@@ -13,11 +13,10 @@ from urllib.parse import urljoin, urlsplit
 from reset.doctor import Case, headers, proxies
 from reset.doctor.clock import apart
 from reset.doctor.mail import WARN_DAYS, certificate_days
-from reset.doctor.visit import Reply, visit
+from reset.doctor.visit import FORGED_HOST, Reply, visit
 from reset.findings import Finding
 from reset.tokens import Tokens, new_id
 
-EVIL = "forged.invalid"
 FORM_BYTES = 16_000
 _NOBODY = "nobody can ask for a new password, and links in mails lead nowhere"
 _CHALLENGE = re.compile(r'name="challenge" value="([^"]+)"')
@@ -203,11 +202,11 @@ def _names(case: Case, first: Reply) -> Iterator[Finding]:
         )
         yield Finding("warning", text, remedy, "password managers send people there")
     try:
-        forged = visit(case, f"{case.settings.path}/", headers={"Host": EVIL})
+        forged = visit(case, f"{case.settings.path}/", headers={"Host": FORGED_HOST})
     except (OSError, http.client.HTTPException):
         yield Finding("ok", "another Host is refused")
         return
-    if EVIL in forged.body or EVIL in forged.first("Location"):
+    if FORGED_HOST in forged.body or FORGED_HOST in forged.first("Location"):
         text = "a forged Host comes back in the answer"
         remedy = "in nginx: server { listen 443 ssl default_server; ssl_reject_handshake on; }"
         why = "caches and scanners take the forged name for ours"

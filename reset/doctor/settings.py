@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import re
 import stat
@@ -28,10 +27,10 @@ _WORDS = re.compile("change|secret|password|example|ejemplo|prueba", re.IGNORECA
 _RUN = 8  # So many signs in a row, each the one after the other, are typed, not drawn.
 
 
-def refused(faults: Sequence[str], names: Sequence[str]) -> Iterator[Finding]:
-    """What keeps the service from starting; *names* are the settings that there are."""
+def refused(faults: Sequence[str]) -> Iterator[Finding]:
+    """What keeps the service from starting."""
     for fault in faults:
-        text, remedy = _parted(fault.rstrip("."), names)
+        text, remedy = _parted(fault.rstrip("."))
         yield Finding("fault", text, remedy, _NO_START)
 
 
@@ -68,17 +67,13 @@ def private(path: Path, why: str) -> Iterator[Finding]:
             yield Finding("fault", text, remedy, why)
 
 
-def _parted(fault: str, names: Sequence[str]) -> tuple[str, str]:
-    """The sentence of the settings, and what to do."""
-    name = fault.partition(":")[0]
-    if "there is no such setting" in fault:
-        near = difflib.get_close_matches(name, names, 1)
-        remedy = f"did you mean {near[0]}? else take the line out" if near else "take the line out"
-        return f"{name}: there is no such setting", f"{remedy}; .env.example has all names"
-    for mark, first in ((": chmod ", "chmod "), ("; make one with: ", "")):
-        text, found, rest = fault.partition(mark)
+def _parted(fault: str) -> tuple[str, str]:
+    """What is wrong, and what to do, which stands behind a semicolon if a fault says it."""
+    for mark in ("; make one with: ", "; "):
+        text, found, remedy = fault.partition(mark)
         if found:
-            return text, first + rest
+            return text, remedy
+    name = fault.partition(":")[0]
     remedy = "see .env.example" if fault.startswith(".env") else f"correct {name}; see .env.example"
     return fault, remedy
 

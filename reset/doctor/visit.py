@@ -14,6 +14,7 @@ from reset.doctor import Case
 
 TIMEOUT_SECONDS = 10
 HTTP_PORT = 80
+FORGED_HOST = "forged.invalid"  # A name that nobody has. Source: RFC 6761.
 _LONGEST = 500_000
 
 

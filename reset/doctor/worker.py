@@ -11,10 +11,10 @@ import sqlalchemy as sa
 from reset import heartbeat
 from reset.db import moment, stamp
 from reset.doctor import Case, command
+from reset.engine import server_time
 from reset.findings import Finding
 from reset.mail import outbox
 
-SILENT = timedelta(seconds=60)
 _RECENT = timedelta(days=1)
 _START = "systemctl restart restablecer-worker; systemctl status restablecer-worker"
 _WAIT = "no mail leaves: people wait for links that do not come"
@@ -25,7 +25,7 @@ def check(case: Case) -> Iterator[Finding]:
     """Signs of life, and the queue of mails; a database that is away is told elsewhere."""
     try:
         with case.state() as tx:
-            now = case.now(tx)
+            now = server_time(tx)
             yield _life(tx, now)
             yield from _queue(tx, now)
     except sa.exc.SQLAlchemyError:
@@ -34,7 +34,7 @@ def check(case: Case) -> Iterator[Finding]:
 
 def _life(tx: sa.Connection, now: datetime) -> Finding:
     signs = heartbeat.signs(tx)
-    alive = [sign for sign in signs if now - sign.beat_at <= SILENT]
+    alive = [sign for sign in signs if sign.is_alive(now=now)]
     if alive:
         return Finding("ok", f"workers that are alive: {len(alive)}")
     text = "no worker runs"

@@ -17,7 +17,6 @@ from reset.errors import OperatorRefused
 from reset.policy import Policy, Profile
 from reset.tokens import fingerprint, has_fingerprint
 
-CONSOLE = "console"  # In the trail: who runs a command.
 UNKNOWN = "-"  # In the trail: a name that no operator has, which may be a password.
 PROFILE = Profile(min_length=12, classes=False)
 _NAME = re.compile(r"[a-z0-9._@-]{2,64}")
@@ -80,7 +79,7 @@ class Operators:
             OperatorRefused: an unfit name, a weak password, or an operator of that name is active.
         """
         name = _folded(name)
-        if not _NAME.fullmatch(name) or name == CONSOLE:
+        if not _NAME.fullmatch(name) or name == trail.CONSOLE:
             raise OperatorRefused(["bad_name"])
         weaknesses = [] if password is None else self._policy.violations(password, [name])
         if weaknesses:
@@ -100,7 +99,7 @@ class Operators:
                 ),
                 {"name": name, "password": stored, "now": stamp(now)},
             )
-            trail.note(tx, CONSOLE, "operator_added", name, now=now)
+            trail.note(tx, trail.CONSOLE, "operator_added", name, now=now)
         return name
 
     def disable(self, name: str, *, now: datetime) -> str:
@@ -120,7 +119,7 @@ class Operators:
             )
             if not changed.rowcount:
                 raise OperatorRefused(["unknown"])
-            trail.note(tx, CONSOLE, "operator_disabled", name, now=now)
+            trail.note(tx, trail.CONSOLE, "operator_disabled", name, now=now)
         return name
 
     def sign_in(self, name: str, password: str, *, origin: str, now: datetime) -> tuple[str, str]:

@@ -13,9 +13,8 @@ from reset import texts
 from reset.audit import Event
 from reset.help_desk.answers import meaning, reading
 from reset.help_desk.timeline import event_title, is_of_confirmation, refusals
+from reset.mail.outbox import UNATTENDED
 from reset.policy import LONGEST
-
-UNATTENDED = timedelta(minutes=5)
 
 # Events after which nothing is sent; one that comes earlier in a request does not undo a later one.
 _NOT_SENT = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any
 
@@ -12,7 +12,7 @@ from flask_babel import gettext as _
 from werkzeug.wrappers import Response as AnyResponse
 
 from reset import audit, texts
-from reset.audit import Event
+from reset.audit import Event, ResetRequest
 from reset.errors import ActRefused, RateLimited
 from reset.help_desk.access import require_operator
 from reset.help_desk.acts import ACTS, DONE, REFUSED, ActForm, reasons
@@ -95,7 +95,7 @@ def desk_pending() -> str:
         "help_desk/pending.html",
         lists=lists,
         spoken=audit.spoken,
-        said=_judge().said,
+        said=_judge(now).said,
         age=lambda moment: texts.age(now - moment),
         reading=reading,
     )
@@ -120,15 +120,15 @@ def _search_page(
     status: int = HTTPStatus.OK,
     headers: dict[str, str] | None = None,
 ) -> AnyResponse:
-    cases = [(case.request, _standing(case)) for case in found.cases] if found else []
+    judge = _judge(service().clock())
     page = render_template(
         "help_desk/desk.html",
         form=form,
         found=found,
-        cases=cases,
+        cases=_stands(judge, found.cases) if found else [],
         obstacle=obstacle,
         spoken=audit.spoken,
-        said=_judge().said,
+        said=judge.said,
     )
     return make_response(page, status, headers or {})
 
@@ -148,7 +148,8 @@ def _request_page(
         search = SearchForm(formdata=None, q=number)
         return _search_page(search, found=Found("number", []), status=HTTPStatus.NOT_FOUND)
     case, others = seen
-    standing = _standing(case)
+    judge = _judge(now)
+    standing = judge.judge(case.request.events, case.due_at)
     page = render_template(
         "help_desk/request.html",
         search=SearchForm(formdata=None),
@@ -156,21 +157,22 @@ def _request_page(
         asked=case.request,
         standing=standing,
         lines=lines(_told(case, standing), min_length=parts.profile.min_length, max_length=LONGEST),
-        others=[(other.request, _standing(other)) for other in others],
-        acts=_acts(case, standing, form),
+        others=_stands(judge, others),
+        acts=_acts(case, standing, form, is_late=now - case.request.created_at >= OVERDUE),
         mend=form,
         now=texts.local_time(now, parts.timezone),
         refused=REFUSED.get(refused),
         done=DONE.get(done),
         spoken=audit.spoken,
-        said=_judge().said,
+        said=judge.said,
     )
     return make_response(page)
 
 
-def _acts(case: Case, standing: Standing, sent: ActForm | None) -> list[dict[str, Any]]:
+def _acts(
+    case: Case, standing: Standing, sent: ActForm | None, *, is_late: bool
+) -> list[dict[str, Any]]:
     """What can be done, each with a form: an empty one, or that which was *sent*, to be mended."""
-    is_late = service().clock() - case.request.created_at >= OVERDUE
     return [
         {
             "name": name,
@@ -193,14 +195,14 @@ def _told(case: Case, standing: Standing) -> list[Event]:
     return sorted([*events, Event(standing.expired_at, "expired", {})], key=lambda event: event.at)
 
 
-def _standing(case: Case) -> Standing:
-    return _judge().judge(case.request.events, case.due_at)
+def _stands(judge: Judge, cases: list[Case]) -> list[tuple[ResetRequest, Standing]]:
+    return [(case.request, judge.judge(case.request.events, case.due_at)) for case in cases]
 
 
-def _judge() -> Judge:
+def _judge(now: datetime) -> Judge:
     parts = service()
     return Judge(
-        now=parts.clock(),
+        now=now,
         zone=parts.timezone,
         link_lifetime=parts.link_lifetime,
         min_length=parts.profile.min_length,

@@ -96,7 +96,9 @@ def postgresql(programs: Path) -> Iterator[SqlServer]:
 def mariadb(install: str, daemon: str) -> Iterator[SqlServer]:
     """A server that is not strict about what it cuts, as old portals have it."""
     with folder("mysql") as home:
-        data, port, user = home / "data", free_port(), as_user("mysql")
+        # Each server deletes what it takes for its own of an earlier run in the temporary folder.
+        user = [*as_user("mysql"), "env", f"TMPDIR={home}"]
+        data, port = home / "data", free_port()
         options = ["--no-defaults", f"--datadir={data}"]
         normal = "--auth-root-authentication-method=normal"
         _run(
