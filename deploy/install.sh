@@ -224,6 +224,7 @@ start() {
     systemd start restablecer.socket
     # Requests wait at the socket meanwhile.
     systemd restart restablecer-web.service restablecer-worker.service
+    sleep 3  # The worker shows that it lives a moment after its start; doctor looks for that.
 }
 
 systemd() {
