@@ -28,8 +28,12 @@ from reset.errors import MailDeferred, MailRefused
 IDLE_SECONDS = 30
 AFTER_DATA_SECONDS = 120  # Less than the lease of a message.
 CHECK_AFTER_SECONDS = 1  # A server may hang up on a connection that rests.
-# Filters quote what they dislike, and a link must not rest in the trace.
-_LINKS = re.compile(r"\S*(?:https?:|/nueva|/no-fui-yo)\S*", re.IGNORECASE)
+# Filters quote what they dislike, and a link must not rest in the trace. They wrap and encode it,
+# too: a long run of letters and digits is no word, but a piece of a token.
+_LINKS = re.compile(
+    r"\S*(?:https?:|/nueva|/no-fui-yo)\S*|[\w.-]*[\w-]{20,}[\w.-]*", re.IGNORECASE
+)
+_LONGEST_READ = 1000  # The patterns take long over a megabyte without a blank.
 
 
 class MimeMessage(Message):
@@ -275,7 +279,7 @@ def answer_of(error: Exception) -> str:
         code, said = error.smtp_code, _bytes(error.smtp_error)
     else:
         return type(error).__name__
-    plain = said.decode("utf-8", "replace")
+    plain = said[:_LONGEST_READ].decode("utf-8", "replace")
     printable = "".join(c if c.isprintable() else " " for c in _LINKS.sub("…", plain))
     return f"{code} {' '.join(printable.split())}"[:200]
 

@@ -19,7 +19,8 @@ from flask import Flask
 from config import Settings
 from reset.errors import MailDeferred, MailRefused
 from reset.mail.sender import MimeMessage, Sender
-from tests.conftest import ADDRESS, NEW_PASSWORD, Visitor, program
+from reset.tokens import Tokens, new_id
+from tests.conftest import ADDRESS, NEW_PASSWORD, START, Visitor, program
 from tests.servers.smtp import Sink, scripted, serving
 
 
@@ -116,6 +117,31 @@ def test_link_that_a_filter_quotes_stays_out_of_the_trace(
         with app.app_context(), pytest.raises(MailRefused) as raised:
             sender.send(message())
     assert raised.value.answer == "554 5.7.1 blocked URL … in body"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "554-5.7.1 blocked URL http://localhost:5000/nueva/\r\n554 {token}",
+        "554-5.7.1 blocked URL http://localhost:5000/nueva/{half}\r\n554 {rest} in body",
+        "554 5.7.1 blocked hxxp[:]//localhost[/]nueva[/]{token}",
+        "554 5.7.1 spam: http=3A=2F=2Flocalhost=2Fnueva=2F{token}",
+    ],
+    ids=["wrapped before", "wrapped within", "defanged", "encoded"],
+)
+def test_token_that_a_filter_quotes_stays_out_of_the_trace(
+    make_sender: Callable[..., tuple[Flask, Sender]], said: str
+) -> None:
+    """However the link was broken: what is left of it and the database do not make it up."""
+    token = Tokens(["k" * 40], "reset").make(new_id(), now=START)
+    sink = Sink()
+    sink.data_answers = [said.format(token=token, half=token[:20], rest=token[20:])]
+    with serving(sink) as port:
+        app, sender = make_sender(port)
+        with app.app_context(), pytest.raises(MailRefused) as raised:
+            sender.send(message())
+    assert token[-27:] not in raised.value.answer
+    assert raised.value.answer.startswith("554 5.7.1 ")
 
 
 def test_refused_connection_is_a_server_that_is_down(
