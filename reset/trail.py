@@ -15,6 +15,12 @@ LONGEST_SUBJECT = 254
 CONSOLE = "console"  # The operator of who acts by a command.
 LIMIT_CLEARED = "limit_cleared"  # Its subject is the address.
 _COLUMNS = "at, operator, act, subject, details"
+# Their subject is an operator or a list, not a person, whom the portal may know by the same word.
+_OF_THE_DESK = (
+    *("operator_added", "operator_disabled", "signed_in", "signed_out", "sign_in_failed"),
+    "listed",
+)
+_ABOUT = "FROM acts WHERE subject IN :subjects AND act NOT IN :others"
 
 
 @dataclass(frozen=True)
@@ -49,16 +55,16 @@ def note(
 
 
 def of_subjects(tx: Transaction, subjects: Sequence[str]) -> list[Act]:
-    """All acts on any of *subjects*, oldest first; may be empty."""
-    query = sa.text(f"SELECT {_COLUMNS} FROM acts WHERE subject IN :subjects")
-    found = (tx.execute(query.bindparams(_among(some))) for some in _parts(subjects))
+    """All acts on any of *subjects*, who are persons or their requests, oldest first."""
+    query = sa.text(f"SELECT {_COLUMNS} {_ABOUT}")
+    found = (tx.execute(query.bindparams(*_among(some))) for some in _parts(subjects))
     return sorted((act for rows in found for act in _acts(rows)), key=lambda act: act.at)
 
 
 def erase(tx: Transaction, subjects: Sequence[str]) -> int:
-    """Delete all acts on any of *subjects*; returns how many."""
-    query = sa.text("DELETE FROM acts WHERE subject IN :subjects")
-    return sum(tx.execute(query.bindparams(_among(some))).rowcount for some in _parts(subjects))
+    """Delete all acts on any of *subjects*, as above; returns how many."""
+    query = sa.text(f"DELETE {_ABOUT}")
+    return sum(tx.execute(query.bindparams(*_among(some))).rowcount for some in _parts(subjects))
 
 
 def last_time(tx: Transaction, act: str, subject: str) -> datetime | None:
@@ -75,8 +81,9 @@ def purge(tx: Transaction, *, before: datetime) -> None:
     tx.execute(sa.text("DELETE FROM acts WHERE at < :before"), {"before": stamp(before)})
 
 
-def _among(subjects: Sequence[str]) -> sa.BindParameter[Sequence[str]]:
-    return sa.bindparam("subjects", subjects, expanding=True)
+def _among(subjects: Sequence[str]) -> Iterator[sa.BindParameter[Sequence[str]]]:
+    for name, words in (("subjects", subjects), ("others", _OF_THE_DESK)):
+        yield sa.bindparam(name, words, expanding=True)
 
 
 def _parts(subjects: Sequence[str]) -> Iterator[Sequence[str]]:

@@ -142,6 +142,24 @@ def test_erased_person_is_in_no_table(
     assert (line.subject, line.details) == ("", {"requests": 2, "acts": 3})
 
 
+@pytest.mark.parametrize("login", ["lucia", "pendientes", "-"])
+def test_what_operators_do_with_nobody_stays(
+    visitor: Visitor, run: Callable[..., Result], portal: Portal, login: str
+) -> None:
+    """Also where the portal knows the person by the same word; only a search for it is theirs."""
+    portal.add(login, BETO)
+    note(visitor, login)
+    others = ("operator_added", "signed_in", "signed_out", "sign_in_failed", "listed")
+    with visitor.parts.database.begin() as tx:
+        for act in others:
+            trail.note(tx, "lucia", act, login, now=visitor.clock(), origin="red 10.1.x.x")
+    told = json.loads(run("export", BETO).stdout)
+    assert [act["act"] for act in told["acts"]] == ["viewed"]
+    run("erase", BETO, "--yes")
+    left = {act.act for act in acts_in(visitor.parts.database) if act.subject == login}
+    assert left == set(others)
+
+
 def test_erased_person_is_not_in_the_file(
     visitor: Visitor, run: Callable[..., Result], tmp_path: Path, ana: int
 ) -> None:
