@@ -33,7 +33,10 @@ FIXED = {
     "proof": "20 per hour",
     "sign_in": "20 per 15 minutes",
 }
+# Of one name: by one client, and by all together. If a few attempts of anybody closed the name, a
+# stranger who knows it would keep the operator out.
 PER_OPERATOR = parse_many("10 per 15 minutes")
+PER_OPERATOR_BY_ALL = parse_many("100 per 15 minutes")
 SEARCHES = parse_many("60 per 10 minutes")  # Of one operator: enough for calls, not for a list.
 
 
@@ -138,8 +141,10 @@ class Limits:
         Raises:
             RateLimited: there were too many.
         """
-        bucket = keyed_hash(self._keys[0], "limit", "operator", name.strip().lower())
-        self._hit_or_raise(PER_OPERATOR, "operator", bucket)
+        folded = name.strip().lower()
+        for items, who in ((PER_OPERATOR, [client_network()]), (PER_OPERATOR_BY_ALL, [])):
+            bucket = keyed_hash(self._keys[0], "limit", "operator", folded, *who)
+            self._hit_or_raise(items, "operator", bucket)
 
     def _hit_or_raise(self, items: Sequence[RateLimitItem], *bucket: str) -> None:
         over = self._exhausted(items, *bucket)

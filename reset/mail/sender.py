@@ -30,9 +30,7 @@ AFTER_DATA_SECONDS = 120  # Less than the lease of a message.
 CHECK_AFTER_SECONDS = 1  # A server may hang up on a connection that rests.
 # Filters quote what they dislike, and a link must not rest in the trace. They wrap and encode it,
 # too: a long run of letters and digits is no word, but a piece of a token.
-_LINKS = re.compile(
-    r"\S*(?:https?:|/nueva|/no-fui-yo)\S*|[\w.-]*[\w-]{20,}[\w.-]*", re.IGNORECASE
-)
+_LINKS = re.compile(r"\S*(?:https?:|/nueva|/no-fui-yo)\S*|[\w.-]*[\w-]{20,}[\w.-]*", re.IGNORECASE)
 _LONGEST_READ = 1000  # The patterns take long over a megabyte without a blank.
 
 
