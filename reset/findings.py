@@ -20,3 +20,9 @@ class Finding:
     text: str
     remedy: str = ""
     why: str = ""
+
+    def __post_init__(self) -> None:
+        # A server's or proxy's own words may be among it, and command the terminal.
+        for name in ("text", "remedy", "why"):
+            shown = "".join(c if c.isprintable() else " " for c in getattr(self, name))
+            object.__setattr__(self, name, shown)

@@ -33,6 +33,7 @@ from reset.doctor import clock as clock_check
 from reset.doctor import mail as mail_check
 from reset.doctor import settings as settings_check
 from reset.doctor import state as state_check
+from reset.findings import Finding
 from reset.tokens import Tokens, new_id
 from tests.conftest import ENVIRON, KEY, START, Portal
 from tests.servers.smtp import Sink, scripted, serving
@@ -599,6 +600,19 @@ def test_check_that_fails_does_not_end_the_others(
     told = clinic.run("--json")
     assert "this check ended early (ValueError)" in the_one(json.loads(told.stdout))["text"]
     assert "ana@example.com" not in told.stdout
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]], ids=["text", "json"])
+def test_words_of_a_server_do_not_command_the_terminal(
+    clinic: Clinic, monkeypatch: pytest.MonkeyPatch, form: list[str]
+) -> None:
+    """What came over the network is shown, but for what cannot be seen."""
+    hostile = Finding("fault", "to \x1b]0;x\x07\x9b2J\u202eñ", "\x1b[2J", "\x7fwhy")
+    monkeypatch.setattr(mail_check, "_encryption", lambda *_: [hostile])
+    told = clinic.run(*form).stdout
+    assert "to  ]0;x  2J ñ" in told
+    assert not [sign for sign in told if not sign.isprintable() and sign != "\n"]
+    assert "u001b" not in told
 
 
 BAD = {
