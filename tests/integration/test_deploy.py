@@ -279,6 +279,8 @@ def test_no_log_has_a_link(make_front: Make, kind: str) -> None:
         f"{path}/%6eueva/{TOKEN}",
         f"{path}/x/../NUEVA/{TOKEN}",
         f"{path}/nueva/{TOKEN}/nueva/{TOKEN}",
+        f"{path}/nueva/%0a{TOKEN}",
+        f"{path}/%0a/nueva/{TOKEN}",
         f"{path}/?a={TOKEN}",
     ]
     referer = f"Referer: {front.url}/nueva/{TOKEN}\n"
