@@ -524,6 +524,26 @@ def test_disabled_operator_comes_back_with_a_new_password(app: Flask) -> None:
     assert sign_in(app.test_client(), password="Otra-Guitarra-Sin-Cuerdas").status_code == 303
 
 
+def test_password_that_is_replaced_meanwhile_opens_no_session(
+    app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not in the moment between its check and the session, either."""
+    add(app)
+    fits = operators._fits
+
+    def slow(stored: str, password: str) -> bool:
+        fitted = fits(stored, password)
+        monkeypatch.setattr(operators, "_fits", fits)
+        command(app, "disable", "marta")
+        add(app, password="Otras-Tres-Palabras-Largas")
+        return fitted
+
+    monkeypatch.setattr(operators, "_fits", slow)
+    client = app.test_client()
+    assert sign_in(client).status_code == 200
+    assert not is_in(client)
+
+
 @pytest.mark.parametrize("name", ["nadie", "marta"])
 def test_only_active_operators_are_disabled(app: Flask, name: str) -> None:
     """Anything else is told: it may be a slip of the pen."""

@@ -141,6 +141,9 @@ class Operators:
             raise OperatorRefused(["wrong"])
         renewed = _hash(password) if _HASHER.check_needs_rehash(stored) else stored
         with self._db.begin() as tx:
+            row = _row(tx, name)
+            if row is None or row.disabled_at or row.password != stored:
+                raise OperatorRefused(["wrong"])  # Disabled, or replaced, since it was checked.
             trail.note(tx, name, "signed_in", name, now=now, origin=origin)
             if renewed != stored:
                 tx.execute(
