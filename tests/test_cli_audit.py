@@ -85,7 +85,22 @@ def test_spreadsheet_computes_nothing(
     assert row["subject"] == f"'{cell}"
 
 
-@pytest.mark.parametrize("cell", ["", "ana@example.com", "4821-0937-5562", "a=b", '{"a": "=1"}'])
+@pytest.mark.parametrize(
+    ("cell", "shown"),
+    [
+        ("550 no;=1+1", "550 no;'=1+1"),
+        ("a; @x;;-2", "a;' @x;;'-2"),
+        ("a;\uff1d1", "a;'\uff1d1"),
+    ],
+)
+def test_no_cell_begins_within_another(cell: str, shown: str) -> None:
+    """Where the comma is for decimals, a spreadsheet takes a semicolon for the next cell."""
+    assert harmless(cell) == shown
+
+
+@pytest.mark.parametrize(
+    "cell", ["", "a; b", "ana@example.com", "4821-0937-5562", "a=b", '{"a": "=1"}']
+)
 def test_harmless_cell_stays_as_it_is(cell: str) -> None:
     """Only the beginning counts."""
     assert harmless(cell) == cell

@@ -20,7 +20,10 @@ from reset.report import Entry
 from reset.service import service
 
 _COLUMNS = ("at", "number", "subject", "operator", "event", "details")
-_FORMULA = re.compile("[\\s\u00ad\u200b-\u200f\u2060\ufeff]*[=+@-]|[\t\r\n]")
+_BLANKS = "[\\s\u00ad\u200b-\u200f\u2060\ufeff]*"
+_FORMULA = re.compile(f"{_BLANKS}[=+@-]|[\t\r\n]")
+# Where the comma is for decimals, as in Colombia, a semicolon begins the next cell.
+_NEXT_FORMULA = re.compile(f"(?<=;)(?={_BLANKS}[=+@\uff1d\uff0b\uff20\uff0d-])")
 _DATE = click.DateTime(["%Y-%m-%d"])
 
 
@@ -80,6 +83,7 @@ def _csv() -> Callable[[Entry], None]:
 
 def harmless(cell: str) -> str:
     """*cell* as a spreadsheet shows it, and never computes it. Source: OWASP, CSV injection."""
+    cell = _NEXT_FORMULA.sub("'", cell)
     return f"'{cell}" if _FORMULA.match(unicodedata.normalize("NFKC", cell)) else cell
 
 
