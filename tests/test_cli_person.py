@@ -142,6 +142,16 @@ def test_erased_person_is_in_no_table(
     assert (line.subject, line.details) == ("", {"requests": 2, "acts": 3})
 
 
+def test_search_for_the_name_in_any_case_is_theirs(
+    visitor: Visitor, run: Callable[..., Result], ana: int
+) -> None:
+    """As the look-up does, what is kept does not tell capitals from small letters."""
+    visitor.parts.desk.search("Ana.PEREZ", "lucia", now=visitor.clock())
+    assert len(json.loads(run("export", ADDRESS).stdout)["acts"]) == 1
+    run("erase", ADDRESS, "--yes")
+    assert "ana.perez" not in everything(visitor).lower()
+
+
 @pytest.mark.parametrize("login", ["lucia", "pendientes", "-"])
 def test_what_operators_do_with_nobody_stays(
     visitor: Visitor, run: Callable[..., Result], portal: Portal, login: str

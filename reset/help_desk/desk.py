@@ -194,13 +194,14 @@ class Desk:
             return Found("address", cases, accounts_down=True)
 
     def _by_login(self, login: str, operator: str, *, now: datetime) -> Found:
+        subject = login.lower()  # As `flask reset person` looks for it.
         try:
             accounts = self._accounts.find_by_login(login) if login else []
         except AccountsUnavailable as error:
             log.error("accounts unavailable", extra={"cause": str(error)})
-            return Found("login", self._cases([], login, operator, now=now), accounts_down=True)
+            return Found("login", self._cases([], subject, operator, now=now), accounts_down=True)
         addresses = sorted({a for account in accounts if (a := _address(account))})
-        return Found("login", self._cases(addresses, login, operator, now=now), accounts)
+        return Found("login", self._cases(addresses, subject, operator, now=now), accounts)
 
     def _cases(
         self, addresses: list[str], subject: str, operator: str, *, now: datetime
