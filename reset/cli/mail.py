@@ -11,12 +11,10 @@ from pathlib import Path
 import click
 from flask import current_app
 
-from reset.address import normalise, tidy
-from reset.cli.output import echo_json, json_option, told
+from reset.cli.output import echo_json, json_option, recipient, told
 from reset.cli.root import commands
 from reset.doctor import Case
 from reset.doctor.mail import dialogue
-from reset.errors import InvalidAddress
 from reset.language import configured
 from reset.mail.samples import letters, trial
 from reset.service import service
@@ -59,7 +57,7 @@ def send_test(address: str, as_json: bool) -> None:
     It is marked as a test in its subject and looks like the others; nothing in it can be opened.
     Ends with status 1 if the server did not take it. Where it goes from there, its log knows.
     """
-    parts, to = service(), _recipient(address)
+    parts, to = service(), recipient(address)
     sender = parseaddr(parts.settings.mail.default_sender)[1]
     message_id = make_msgid(domain=sender.rpartition("@")[2])
     letter = trial(to, configured()[0], message_id, now=parts.clock())
@@ -73,14 +71,6 @@ def send_test(address: str, as_json: bool) -> None:
         echo_json([asdict(finding) for finding in found])
     if found[-1].level != "ok":
         sys.exit(1)
-
-
-def _recipient(typed: str) -> str:
-    try:
-        normalise(typed)
-    except InvalidAddress as error:
-        raise click.UsageError(f"{typed!r} is no e-mail address") from error
-    return tidy(typed)
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -11,7 +11,8 @@ from datetime import timedelta
 import click
 
 from reset import audit
-from reset.errors import StoreUnavailable
+from reset.address import normalise, tidy
+from reset.errors import InvalidAddress, StoreUnavailable
 from reset.findings import Finding
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
@@ -53,6 +54,15 @@ def age(span: timedelta) -> str:
         if seconds < size * most:
             return f"{seconds // size} {unit}"
     return f"{seconds // 86400} d"
+
+
+def recipient(typed: str) -> str:
+    """The address *typed*, as mails are sent to it."""
+    try:
+        normalise(typed)
+    except InvalidAddress as error:
+        raise click.UsageError(f"{typed!r} is no e-mail address") from error
+    return tidy(typed)
 
 
 def number_in(text: str) -> str:
