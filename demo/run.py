@@ -244,7 +244,7 @@ def help_desk_note(env: Mapping[str, str], instance: Path) -> str:
     if not uses_demo_state(env, instance):
         return ""
     page = f"{env['RESET_PUBLIC_URL']}/ayuda/"
-    return f"    Help desk        {page}  ({OPERATOR}, {OPERATOR_PASSWORD})\n"
+    return f"    Help desk        {page}  (user: {OPERATOR}, password: {OPERATOR_PASSWORD})\n"
 
 
 def changed_note(instance: Path) -> str:
