@@ -44,7 +44,7 @@ class Ports:
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
     instance, ports = options.instance.resolve(), Ports.at(options.offset)
-    if options.trace:
+    if options.trace is not None:
         command = [sys.executable, "-m", "flask", "--app", "app", "reset", "trace", options.trace]
         env = service_environment(os.environ, instance, ports)
         return subprocess.call(command, cwd=ROOT, env=env)  # noqa: S603 - our own command
