@@ -193,6 +193,8 @@ def _mail(read: Values) -> MailSettings:
     encrypted = mail.use_tls or mail.use_ssl
     if mail.username and not encrypted and not is_loopback(mail.server):
         read.fault("MAIL_USERNAME", "the password would travel in clear: set RESET_MAIL_USE_TLS=1")
+    if mail.username and not mail.password:
+        read.fault("MAIL_PASSWORD", "is missing: that of RESET_MAIL_USERNAME")
     return mail
 
 

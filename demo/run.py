@@ -44,7 +44,7 @@ class Ports:
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
     instance, ports = options.instance.resolve(), Ports.at(options.offset)
-    if options.trace:
+    if options.trace is not None:
         command = [sys.executable, "-m", "flask", "--app", "app", "reset", "trace", options.trace]
         env = service_environment(os.environ, instance, ports)
         return subprocess.call(command, cwd=ROOT, env=env)  # noqa: S603 - our own command
@@ -244,7 +244,7 @@ def help_desk_note(env: Mapping[str, str], instance: Path) -> str:
     if not uses_demo_state(env, instance):
         return ""
     page = f"{env['RESET_PUBLIC_URL']}/ayuda/"
-    return f"    Help desk        {page}  ({OPERATOR}, {OPERATOR_PASSWORD})\n"
+    return f"    Help desk        {page}  (user: {OPERATOR}, password: {OPERATOR_PASSWORD})\n"
 
 
 def changed_note(instance: Path) -> str:

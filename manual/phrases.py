@@ -30,6 +30,7 @@ TRACES = (
     ("mail_refused", 1, "552 5.2.2 full"),
     ("mail_refused", 1, "550 5.1.1 unknown"),
     ("mail_refused", 1, "550 5.7.1 policy"),
+    ("mail_refused sent_again", 0, ""),
     *((event, 1, "") for event in ("no_account", "account_inactive", "account_ambiguous")),
     *((event, 1, "") for event in ("address_ambiguous", "hash_unknown", "account_excluded")),
     *((event, 1, "") for event in ("address_secondary", "limited", "denied", "superseded")),

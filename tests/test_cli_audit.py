@@ -172,7 +172,14 @@ def test_export_is_in_the_trail(visitor: Visitor, export: Callable[..., Result])
 
 @pytest.mark.parametrize(
     ("args", "said"),
-    [((), "give --jsonl or --csv"), (("--csv", "--since", "ayer"), "does not match the format")],
+    [
+        ((), "give --jsonl or --csv"),
+        (("--csv", "--since", "ayer"), "does not match the format"),
+        (
+            ("--csv", "--since", "2026-11-23", "--until", "2026-11-22"),
+            "--since is later than --until",
+        ),
+    ],
 )
 def test_form_and_days_are_asked_for(
     export: Callable[..., Result], args: tuple[str, ...], said: str

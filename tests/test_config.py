@@ -168,9 +168,16 @@ def test_columns_to_set_beside_an_own_update_are_told(tmp_path: Path) -> None:
 
 def test_mail_password_does_not_travel_in_clear(tmp_path: Path) -> None:
     """Credentials for another machine need TLS."""
-    assert faults(tmp_path, MAIL_USERNAME="u", MAIL_SERVER="mail.example")
-    assert not faults(tmp_path, MAIL_USERNAME="u", MAIL_SERVER="mail.example", MAIL_USE_TLS="1")
+    mail = {"MAIL_USERNAME": "u", "MAIL_PASSWORD": "p", "MAIL_SERVER": "mail.example"}
+    assert faults(tmp_path, **mail)
+    assert not faults(tmp_path, **mail, MAIL_USE_TLS="1")
     assert faults(tmp_path, MAIL_USE_TLS="1", MAIL_USE_SSL="1")
+
+
+def test_mail_login_without_its_password_is_told(tmp_path: Path) -> None:
+    """At the start, not by each mail that does not leave."""
+    (found,) = faults(tmp_path, MAIL_USERNAME="u")
+    assert found == "RESET_MAIL_PASSWORD: is missing: that of RESET_MAIL_USERNAME."
 
 
 def test_hours_without_a_telephone_are_told(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from flask import Flask
 
 from reset.errors import MailDeferred, MailRefused
 from tests.conftest import ADDRESS, NEW_PASSWORD, START, Portal, Visitor, links_in
-from tests.desk import Operator, heading, titles, words
+from tests.desk import Operator, heading, titles, to_say, words
 
 MakeVisitor = Callable[[Flask], Visitor]
 
@@ -49,7 +49,7 @@ def test_mail_is_sent_again(
     before = len(visitor.mails())
     answer = words(operator.act("sent_again").text)
     visitor.run_worker()
-    assert "Hecho: el mensaje sale en unos segundos." in answer
+    assert "Hecho: se intenta en unos segundos." in answer
     assert len(visitor.mails()) == before + 1
     visitor.set_password(links_in(visitor.mails()[-1])[0])
     assert portal.lets_in(1, NEW_PASSWORD)
@@ -64,6 +64,24 @@ def test_sending_again_looks_the_account_up_again(operator: Operator, portal: Po
     operator.act("sent_again")
     operator.visitor.run_worker()
     assert heading(operator.open()) == "Salió el mensaje con el botón"
+
+
+@pytest.mark.parametrize("happens", ["no account", "refused"])
+def test_sending_again_what_failed_promises_nothing(
+    operator: Operator, portal: Portal, happens: str
+) -> None:
+    """It may fail again, in seconds: until then nobody is told that a mail comes."""
+    visitor = operator.visitor
+    if happens == "refused":
+        portal.add()
+        refuse(visitor)
+    else:
+        visitor.ask()
+        visitor.run_worker()
+    page = operator.act("sent_again").text
+    assert "Hecho: se intenta en unos segundos." in words(page)
+    assert heading(page) == "Se intenta otra vez"
+    assert to_say(page).startswith("Permítame un momento")
 
 
 @pytest.mark.usefixtures("ana")

@@ -527,6 +527,13 @@ def test_mails_that_were_refused(clinic: Clinic) -> None:
     assert finding["text"] == "mails of the last day that were refused, or given up: 1"
 
 
+def test_recipient_that_is_no_address_is_refused(clinic: Clinic) -> None:
+    """Not asked about: some servers take anything."""
+    told = clinic.run("--mail-to", "ana")
+    assert told.exit_code == 2
+    assert "'ana' is no e-mail address" in told.stderr
+
+
 def _said(sock: socket.socket, answers: Mapping[str, str]) -> None:
     """An SMTP server that says what *answers* say to a command, and yes to all others."""
     sock.sendall(b"220 correo.caja.test\r\n")
@@ -544,6 +551,11 @@ def _said(sock: socket.socket, answers: Mapping[str, str]) -> None:
             "RESET_MAIL_DEFAULT_SENDER",
         ),
         (
+            {"MAIL": "530 5.7.0 Authentication required"},
+            "it takes mails only after a login: 530 5.7.0 Authentication required",
+            "RESET_MAIL_USERNAME",
+        ),
+        (
             {"RCPT": "554 5.7.1 Relay access denied"},
             "it refuses mails for you@lejos.test: 554 5.7.1 Relay access denied",
             "let it relay for this host",
@@ -554,7 +566,7 @@ def _said(sock: socket.socket, answers: Mapping[str, str]) -> None:
             "see the log of the mail server",
         ),
     ],
-    ids=["sender", "relay", "greeting"],
+    ids=["sender", "login", "relay", "greeting"],
 )
 def test_mail_server_that_refuses_us(
     clinic: Clinic, answers: dict[str, str], text: str, remedy: str

@@ -45,6 +45,8 @@ def export_audit(form: str | None, since: datetime | None, until: datetime | Non
     """
     if form is None:
         raise click.UsageError("give --jsonl or --csv")
+    if since and until and since > until:
+        raise click.UsageError("--since is later than --until")
     parts, zone, count = service(), service().timezone, 0
     begin = since.replace(tzinfo=zone) if since else datetime.fromtimestamp(0, UTC)
     # By the calendar: a day may have 23 hours.

@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 import click
 from flask import current_app
 
-from reset.cli.output import echo_json, json_option, told
+from reset.cli.output import echo_json, json_option, recipient, told
 from reset.cli.root import REFUSED, commands
 from reset.doctor import (
     Case,
@@ -57,6 +57,7 @@ def doctor(mail_to: str, from_outside: bool, verbose: bool, as_json: bool) -> No
       0  all is well, or there are warnings and notes only
       1  there is a fault: something does not work, or is not safe
     """
+    mail_to = mail_to and recipient(mail_to)
     shown = []
     for one in _examined(mail_to, from_outside):
         shown.append(one)

@@ -104,6 +104,12 @@ def _envelope(case: Case, host: smtplib.SMTP, content: bytes) -> Iterator[Findin
         remedy = (
             "use one that this login may send as in RESET_MAIL_DEFAULT_SENDER, or ask who runs it"
         )
+        if code == 530:  # RFC 4954, 6: authentication required.
+            text = f"it takes mails only after a login: {answer}"
+            remedy = (
+                "set RESET_MAIL_USERNAME and RESET_MAIL_PASSWORD, with RESET_MAIL_USE_TLS=1 and"
+                " RESET_MAIL_PORT=587"
+            )
         yield Finding("fault", text, remedy, _WAIT)
         return
     yield Finding("ok", f"it accepts the sender {sender}")

@@ -122,8 +122,11 @@ def _not_the_form(case: Case, first: Reply) -> Finding:
         text = f"the proxy answers {first.status}: it does not reach the service"
         remedy = f"systemctl status restablecer-web; in nginx: {upstream}"
         return Finding("fault", text, remedy, _NOBODY)
-    text = f"what answers there ({first.status}) is not this service"
-    remedy = f"in nginx: location {path}/ {{ {upstream} ... }} (deploy/nginx)"
+    text = f"what answers at {path}/ ({first.status}) is not this service"
+    remedy = (
+        "if the service is elsewhere correct RESET_PUBLIC_URL; else in nginx:"
+        f" location {path}/ {{ {upstream} ... }} (deploy/nginx)"
+    )
     return Finding("fault", text, remedy, _NOBODY)
 
 

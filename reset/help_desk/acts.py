@@ -64,7 +64,7 @@ _REASONS = {
     ),
 }
 DONE = {
-    "sent_again": _("Hecho: el mensaje sale en unos segundos."),
+    "sent_again": _("Hecho: se intenta en unos segundos."),
     "links_cancelled": _("Hecho: los enlaces ya no sirven."),
     "limit_cleared": _("Hecho: la persona ya puede volver a pedir."),
     "attended": _("Hecho: la solicitud ya no está entre los pendientes."),

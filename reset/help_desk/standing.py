@@ -28,6 +28,9 @@ _NOT_SENT = {
     "limited",
     "request_closed",
 }
+# Whoever sends again after one of these may see the same come of it.
+_FAILED = _NOT_SENT - {"limited"} | {"mail_deferred", "mail_refused", "mail_abandoned"}
+_ONCE_MORE = {"sent_again", "mail_retried"}
 _ENDS = {"denied", "links_cancelled", "restored"}
 _DEAD = {"superseded", "link_closed"}
 
@@ -160,16 +163,25 @@ class Judge:
         if event.name in ("mail_sent", "link_opened", "password_refused", "change_failed"):
             return self._mailed(event, events)
         if event.name in ("requested", "sent_again", "mail_retried", "account_found"):
-            return self._queued(event, due_at)
+            came = _decisive([e for e in events if e.name not in _ONCE_MORE])
+            return self._queued(event, due_at, failed=came.name in _FAILED)
         if event.name == "mail_deferred":
             return self._deferred(event, due_at)
         if event.name in ("mail_refused", "mail_abandoned"):
             return self._not_accepted(event)
         return self._ended(event)
 
-    def _queued(self, event: Event, due_at: datetime | None) -> Standing:
+    def _queued(self, event: Event, due_at: datetime | None, *, failed: bool) -> Standing:
         said = self.said(event.at)
-        if self._now - max(event.at, due_at or event.at) < UNATTENDED:
+        is_fresh = self._now - max(event.at, due_at or event.at) < UNATTENDED
+        if is_fresh and failed:
+            state = gettext(
+                "Se pidió otra vez %(when)s. Cargue esta página de nuevo en unos segundos, para ver"
+                " si el mensaje salió.",
+                when=said,
+            )
+            return Standing(state, _say("unknown"), title=gettext("Se intenta otra vez"))
+        if is_fresh:
             state = gettext("Se pidió %(when)s, y el mensaje sale en unos segundos.", when=said)
             return Standing(state, _say("queued"), title=gettext("El mensaje está por salir"))
         state = gettext(

@@ -33,6 +33,18 @@ def test_books_are_printed(tmp_path: Path, browser: Browser) -> None:
         assert f"/Lang ({language})".encode() in content
 
 
+def test_guides_for_people_show_whole_tables_on_a_phone(tmp_path: Path, browser: Browser) -> None:
+    """What to do stands in the last column: nobody has to find out that it can be pushed."""
+    pages.write(tmp_path)
+    context = browser.new_context(viewport={"width": 360, "height": 740})
+    page = context.new_page()
+    for name in ("instructivo", "mesa-de-ayuda"):
+        page.goto((tmp_path / f"{name}.html").as_uri())
+        hidden = "[...document.querySelectorAll('.table')].map(t => t.scrollWidth - t.clientWidth)"
+        assert max(page.evaluate(hidden)) <= 0
+    context.close()
+
+
 def test_pages_load_nothing_from_elsewhere(tmp_path: Path, browser: Browser) -> None:
     """The folder can be copied anywhere; every link in it leads to a page or place that it has."""
     pages.write(tmp_path)

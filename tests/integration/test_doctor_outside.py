@@ -162,8 +162,8 @@ MISTAKES: Mapping[str, tuple[dict[str, Any], str, str, str]] = {
     "other location": (
         {"site": SITE.replace("^~ /restablecer/", "^~ /clave/")},
         "fault",
-        "what answers there (404) is not this service",
-        "location /restablecer/ {",
+        "what answers at /restablecer/ (404) is not this service",
+        "correct RESET_PUBLIC_URL; else in nginx: location /restablecer/ {",
     ),
     "service that is down": (
         {"proxy": PROXY.replace("{backend}", "1")},
