@@ -238,6 +238,7 @@ def test_restarts_fail_nobody(office: Office) -> None:
     threads = [threading.Thread(target=keep_asking, args=[number]) for number in range(1, 5)]
     for thread in threads:
         thread.start()
+    until(lambda: statuses.total() >= 10)  # A signal before its first answer would end it.
     old = office.host.web_children(office.web)
     office.web.send_signal(signal.SIGHUP)
     until(lambda: (now := office.host.web_children(office.web)) and not {*now} & {*old})
