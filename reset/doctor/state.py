@@ -105,16 +105,22 @@ def _encryption(tx: sa.Connection) -> Finding:
     return Finding("warning", text, remedy, why)
 
 
+def _owner(file: Path, folder: Path) -> Iterator[Finding]:
+    if file.stat().st_uid != folder.stat().st_uid:
+        text = f"{file} belongs to another user than its folder: a command ran as root?"
+        remedy = f"chown --reference={folder} {file}"
+        yield Finding("fault", text, remedy, "web and worker may not write it")
+
+
 def _file(path: Path) -> Iterator[Finding]:
     why = "it holds addresses, and names of who asked"
     for one in (path, Path(f"{path}-wal"), Path(f"{path}-shm")):
         # Whoever is the last to leave the database takes the other two away.
         with suppress(FileNotFoundError):
-            yield from private(one, why)
-            if one.stat().st_uid != path.parent.stat().st_uid:
-                text = f"{one} belongs to another user than its folder: a command ran as root?"
-                remedy = f"chown --reference={path.parent} {one}"
-                yield Finding("fault", text, remedy, "web and worker may not write it")
+            found = [*private(one, why), *_owner(one, path.parent)]
+            yield from found
+            if any(finding.level != "ok" for finding in found):
+                break  # SQLite makes the other two after the first: theirs is no news.
     if not os.access(path.parent, os.W_OK):
         remedy = f"chown restablecer {path.parent} (the user of web and worker)"
         why = "SQLite writes a journal beside its file"
