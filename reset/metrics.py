@@ -6,19 +6,14 @@ is can raise is shown in full tens, and so is what a mail server that takes its 
 
 from __future__ import annotations
 
-import fcntl
-import functools
 import ipaddress
 import itertools
-import logging
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 
 from flask import Flask, Response, g, request
-from prometheus_client import CollectorRegistry, Counter, Metric, generate_latest, values
+from prometheus_client import CollectorRegistry, Counter, Metric, generate_latest
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -29,7 +24,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
 
-from reset import VERSION, heartbeat, migrations
+from reset import VERSION, heartbeat, migrations, slots
 from reset.db import Database
 from reset.delivery import HANDOVER_SECONDS, KINDS, RESULTS
 from reset.errors import StoreUnavailable
@@ -37,10 +32,6 @@ from reset.heartbeat import Sign
 from reset.mail import outbox
 from reset.mail.outbox import Depth
 from reset.values import Network
-
-FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # Set by gunicorn.conf.py; the library's own name.
-_FILE_BYTES = 1 << 16  # As the library makes them; we need about a quarter.
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -127,7 +118,7 @@ class Metrics(Collector):
         self._clock = clock
         self._allow = allow
         self._registry: Collector = CollectorRegistry()
-        self._shared = _share_counters()
+        self._shared = slots.share_counters()
         self._counters = {
             name: Counter(name, one.help, [*one.labels], registry=self._registry)
             for name, one in _COUNTED.items()
@@ -275,39 +266,3 @@ def _of_workers(signs: Sequence[Sign], now: datetime) -> Iterator[Metric]:
         buckets.append(("+Inf", _tens(sign.figures.get("reset_link done", 0))))
         handover.add_metric([sign.name], buckets, None)
     yield from (age, started, mails, handover)
-
-
-def _share_counters() -> Path | None:
-    """The folder in which all web processes of this host count, or None where there is one alone.
-
-    Not a file for each process, as is usual: with time there would be thousands.
-    """
-    folder = os.environ.get(FOLDER)
-    if not folder:
-        return None
-    try:
-        _slot(folder, os.getpid())
-    except OSError as error:
-        log.error("figures of this process alone", extra={"cause": type(error).__name__})
-        values.ValueClass = values.MutexValue
-        return None
-    values.ValueClass = values.MultiProcessValue(lambda: _slot(folder, os.getpid()))
-    return Path(folder)
-
-
-@functools.lru_cache(maxsize=1)
-def _slot(folder: str, _process: int) -> int:
-    """The lowest number that no living process holds; its counters go on where they were left."""
-    for number in itertools.count():
-        lock = os.open(Path(folder) / f"{number}.lock", os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(lock)
-            continue
-        # Its blocks are taken now: later a full disk would end the process, not raise an error.
-        file = os.open(Path(folder) / f"counter_{number}.db", os.O_RDWR | os.O_CREAT, 0o600)
-        os.posix_fallocate(file, 0, _FILE_BYTES)
-        os.close(file)
-        return number  # The lock stays open until the process ends.
-    raise AssertionError

@@ -7,11 +7,11 @@ from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from flask_babel import gettext
-from flask_babel import lazy_gettext as _
 
 from reset import texts
 from reset.audit import Event
 from reset.help_desk.answers import meaning, reading
+from reset.help_desk.sentences import sentence, sentence_for
 from reset.help_desk.timeline import event_title, is_of_confirmation, refusals
 from reset.mail.outbox import UNATTENDED
 from reset.policy import LONGEST
@@ -33,82 +33,6 @@ _FAILED = _NOT_SENT - {"limited"} | {"mail_deferred", "mail_refused", "mail_aban
 _ONCE_MORE = {"sent_again", "mail_retried"}
 _ENDS = {"denied", "links_cancelled", "restored"}
 _DEAD = {"superseded", "link_closed"}
-
-# What is said where the words need no time and nothing else of the request.
-_SAY = {
-    "queued": _(
-        "Su solicitud ya está en proceso. En un par de minutos le llega un mensaje con el asunto"
-        " «Restablecimiento de contraseña». Mire también, por favor, en la carpeta de correo no"
-        " deseado."
-    ),
-    "stuck": _(
-        "Su solicitud quedó bien registrada. El envío de correos está demorado de nuestro lado; no"
-        " tiene que pedirlo otra vez. El mensaje le llegará apenas se normalice."
-    ),
-    "mailbox_full": _(
-        "Su buzón parece estar lleno y por eso no recibe nuestro mensaje. Borre, por favor, los"
-        " correos que no necesite, vacíe la papelera y me avisa: se lo envío otra vez."
-    ),
-    "no_mailbox": _(
-        "El correo que usted escribió no está recibiendo mensajes. Revise, por favor, si cambió de"
-        " correo. Para registrar otro debo verificar primero sus datos."
-    ),
-    "not_accepted": _(
-        "El servidor de su correo no recibió nuestro mensaje. Permítame informarlo a la persona"
-        " encargada para resolverlo y se lo envío otra vez."
-    ),
-    "opened": _(
-        "El enlace ya se abrió una vez. Vuelva a abrir el mensaje, pulse el botón, escriba la nueva"
-        " contraseña dos veces, iguales, y pulse «Actualizar Contraseña»."
-    ),
-    "change_failed": _(
-        "La plataforma no respondió cuando se iba a guardar su contraseña, y nada cambió. Espere un"
-        " par de minutos, vuelva a abrir el mensaje y escríbala de nuevo."
-    ),
-    "changed": _(
-        "Su contraseña ya se cambió. Ingrese con la nueva y con su usuario de siempre. Si no fue"
-        " usted quien la cambió, dígamelo ahora mismo."
-    ),
-    "no_account": _(
-        "Con ese correo no pudimos enviarle el mensaje. ¿Puede ser que se haya registrado con otro,"
-        " quizás uno más antiguo? Haga otra solicitud con ese, por favor, y léame el número."
-    ),
-    "needs_check": _(
-        "No pude enviarle el mensaje porque su cuenta necesita una revisión. Permítame verificar"
-        " sus datos y lo consulto con la persona encargada."
-    ),
-    "account_excluded": _(
-        "Por seguridad, la contraseña de su cuenta no se cambia desde esa página. Permítame"
-        " verificar sus datos y lo consulto con la persona encargada."
-    ),
-    "address_secondary": _(
-        "Su cuenta tiene más de un correo, y el mensaje solo se envía al principal. Haga otra"
-        " solicitud con ese, por favor, y léame el número."
-    ),
-    "limited": _(
-        "Ya le enviamos varios mensajes y el más reciente todavía sirve. Búsquelo por el asunto"
-        " «Restablecimiento de contraseña», también en la carpeta de correo no deseado. Si no lo"
-        " encuentra, se lo envío otra vez."
-    ),
-    "denied": _(
-        "Esa solicitud se canceló desde el mismo correo, como una que usted no había pedido. Su"
-        " contraseña sigue igual. Si quiere cambiarla, haga otra solicitud, por favor, y léame el"
-        " número."
-    ),
-    "ended": _(
-        "Los enlaces que le enviamos ya no sirven. Si todavía quiere cambiar su contraseña, haga"
-        " otra solicitud, por favor, y léame el número."
-    ),
-    "unknown": _("Permítame un momento mientras consulto el estado de su solicitud."),
-}
-# Which of them belongs to what.
-_SAY_OF = {
-    **dict.fromkeys(("account_inactive", "account_ambiguous"), "needs_check"),
-    **dict.fromkeys(("address_ambiguous", "hash_unknown"), "needs_check"),
-    **dict.fromkeys(("request_closed", "links_cancelled", "restored"), "ended"),
-    **dict.fromkeys(("superseded", "link_closed", "mail_dropped"), "ended"),
-    **dict.fromkeys(("no_mailbox", "no_domain", "mailbox_disabled", "unwritable"), "no_mailbox"),
-}
 
 
 @dataclass(frozen=True)
@@ -180,17 +104,17 @@ class Judge:
                 " si el mensaje salió.",
                 when=said,
             )
-            return Standing(state, _say("unknown"), title=gettext("Se intenta otra vez"))
+            return Standing(state, sentence("unknown"), title=gettext("Se intenta otra vez"))
         if is_fresh:
             state = gettext("Se pidió %(when)s, y el mensaje sale en unos segundos.", when=said)
-            return Standing(state, _say("queued"), title=gettext("El mensaje está por salir"))
+            return Standing(state, sentence("queued"), title=gettext("El mensaje está por salir"))
         state = gettext(
             "El mensaje espera desde que se pidió, %(when)s, y nadie lo ha enviado: avise a la"
             " persona que administra el servicio.",
             when=said,
         )
         title = gettext("El mensaje espera, y nadie lo envía")
-        return Standing(state, _say("stuck"), tone="bad", title=title)
+        return Standing(state, sentence("stuck"), tone="bad", title=title)
 
     def _deferred(self, event: Event, due_at: datetime | None) -> Standing:
         answer = str(event.details.get("answer", ""))
@@ -199,7 +123,7 @@ class Judge:
             next_try = gettext("Se intenta de nuevo %(when)s.", when=self.said(due_at))
             state = f"{state} {next_try}"
         full = meaning(answer) == "mailbox_full"
-        return Standing(state, _say("mailbox_full" if full else "stuck"), tone="bad")
+        return Standing(state, sentence("mailbox_full" if full else "stuck"), tone="bad")
 
     def _not_accepted(self, event: Event) -> Standing:
         answer = str(event.details.get("answer", ""))
@@ -208,9 +132,8 @@ class Judge:
             when=self.said(event.at),
             reading=reading(answer),
         )
-        code = meaning(answer)
-        code = _SAY_OF.get(code, code if code in _SAY else "not_accepted")
-        return Standing(state, _say(code), "sent_again", tone="bad")
+        say = sentence_for(meaning(answer), otherwise="not_accepted")
+        return Standing(state, say, "sent_again", tone="bad")
 
     def _mailed(self, event: Event, events: list[Event]) -> Standing:
         mails = [e for e in events if e.name == "mail_sent" and not is_of_confirmation(e)]
@@ -239,14 +162,14 @@ class Judge:
                 when=self.said(event.at),
                 **times,
             )
-            return Standing(state, _say("change_failed"), tone="bad")
+            return Standing(state, sentence("change_failed"), tone="bad")
         state = gettext(
             "El enlace se abrió %(when)s, pero la contraseña todavía no se ha cambiado. Sirve hasta"
             " %(until)s.",
             when=self.said(event.at),
             **times,
         )
-        return Standing(state, _say("opened"))
+        return Standing(state, sentence("opened"))
 
     def _expired(self, until: datetime) -> Standing:
         state = gettext("El enlace venció %(when)s sin que se usara.", when=self.said(until))
@@ -283,13 +206,12 @@ class Judge:
             done = gettext("La confirmación salió %(when)s.", when=self.said(told.at))
         else:
             done = gettext("La confirmación todavía no ha salido.")
-        return Standing(f"{state} {done}", _say("changed"), tone="good")
+        return Standing(f"{state} {done}", sentence("changed"), tone="good")
 
     def _ended(self, event: Event) -> Standing:
         state = f"{event_title(event.name)} ({self.said(event.at)})."
-        code = _SAY_OF.get(event.name, event.name if event.name in _SAY else "unknown")
         helps = "sent_again" if event.name == "limited" else ""
-        return Standing(state, _say(code), helps, tone="bad")
+        return Standing(state, sentence_for(event.name, otherwise="unknown"), helps, tone="bad")
 
 
 def _decisive(events: list[Event]) -> Event:
@@ -307,7 +229,3 @@ def _decisive(events: list[Event]) -> Event:
             continue  # The form was sent before its page was ever opened here, or is shown again.
         decisive = event
     return decisive
-
-
-def _say(code: str) -> str:
-    return str(_SAY[code])
