@@ -11,8 +11,8 @@ from datetime import datetime, timedelta
 
 from reset import audit, trail
 from reset.db import Database, Transaction
-from reset.mail import outbox
-from reset.mail.outbox import Unsent
+from reset.mail import outbox, unsent
+from reset.mail.unsent import Unsent
 from reset.pending import LISTED
 
 STEP = 200  # Mails in one transaction: what visitors send meanwhile waits for one of them.
@@ -30,7 +30,7 @@ def listed(database: Database, *, limit: int, now: datetime) -> tuple[list[Unsen
     """Mails that wait or were given up within ``LISTED``, oldest first; and how many there are."""
     with database.read() as tx:
         since = now - LISTED
-        return outbox.unsent(tx, since=since, limit=limit), outbox.count_unsent(tx, since=since)
+        return unsent.mails(tx, since=since, limit=limit), unsent.count(tx, since=since)
 
 
 def answer(database: Database, mail: Unsent) -> str:
@@ -49,7 +49,7 @@ def retry(database: Database, number: str, *, clock: Callable[[], datetime]) -> 
 
     def again(tx: Transaction, mail: Unsent, now: datetime) -> bool:
         if mail.state == "abandoned":
-            return outbox.revive(tx, mail.id, now=now)
+            return unsent.revive(tx, mail.id, now=now)
         return outbox.hasten(tx, mail.request, mail.kind, now=now)
 
     return _for_each(database, number, "mail_retried", again, clock, LISTED)
@@ -59,7 +59,7 @@ def drop(database: Database, number: str, *, clock: Callable[[], datetime]) -> I
     """Drop the mails that wait of request *number*, or all if it is ""; as `retry`."""
 
     def away(tx: Transaction, mail: Unsent, now: datetime) -> bool:
-        return outbox.drop(tx, mail.id, now=now)
+        return unsent.drop(tx, mail.id, now=now)
 
     return _for_each(database, number, "mail_dropped", away, clock, timedelta(0))
 
@@ -76,7 +76,7 @@ def _for_each(
     while True:
         with database.begin() as tx:
             now = clock()
-            mails = outbox.unsent(tx, since=since, limit=STEP, after=last, request=number)
+            mails = unsent.mails(tx, since=since, limit=STEP, after=last, request=number)
             acted = [mail for mail in mails if act(tx, mail, now)]
             for mail in acted:
                 audit.note(tx, mail.request, event, now=now, mail=mail.kind, operator=trail.CONSOLE)

@@ -10,7 +10,7 @@ import click
 from reset import audit, queue
 from reset.cli.output import age, echo_json, json_option, number_in, progress, told_when_down
 from reset.cli.root import commands
-from reset.mail.outbox import Unsent
+from reset.mail.unsent import Unsent
 from reset.queue import Done
 from reset.service import service
 

@@ -114,19 +114,6 @@ def enqueue(
     )
 
 
-@dataclass(frozen=True)
-class Unsent:
-    """A mail that waits, or was given up since `unsent` was told to look; times are in UTC."""
-
-    id: str
-    request: str
-    kind: str
-    state: str
-    attempts: int
-    created_at: datetime
-    due_at: datetime
-
-
 def last_of(tx: Transaction, request: str, kind: str) -> Waiting | None:
     """The last mail of *kind* that was queued for *request*."""
     row = tx.execute(
@@ -256,71 +243,6 @@ def drop_waiting(tx: Transaction) -> list[str]:
     return [str(row.request) for row in rows]
 
 
-_UNSENT = (
-    "FROM outbox WHERE (state IN ('queued', 'sending')"
-    " OR (state = 'abandoned' AND created_at > :since)) AND id > :after"
-)
-# Nobody hands it over: not now, and not with a lease that still runs.
-_RESTS = "(state = 'queued' OR (state = 'sending' AND leased_until <= :now))"
-
-
-def unsent(
-    tx: Transaction, *, since: datetime, limit: int, after: str = "", request: str = ""
-) -> list[Unsent]:
-    """Mails that wait, and those made *since* then that were given up, oldest first.
-
-    *after* is the id of the last one of a list before; *request* is the one to look at, if any.
-    """
-    of_request = " AND request = :request" if request else ""
-    rows = tx.execute(
-        sa.text(
-            "SELECT id, request, kind, state, attempts, created_at, due_at"
-            f" {_UNSENT}{of_request} ORDER BY id LIMIT :limit"
-        ),
-        {"since": stamp(since), "after": after, "request": request, "limit": limit},
-    )
-    return [
-        Unsent(
-            row.id,
-            row.request,
-            row.kind,
-            row.state,
-            row.attempts,
-            moment(row.created_at),
-            moment(row.due_at),
-        )
-        for row in rows
-    ]
-
-
-def count_unsent(tx: Transaction, *, since: datetime) -> int:
-    """How many `unsent` would tell of without a limit."""
-    found = tx.execute(sa.text(f"SELECT COUNT(*) {_UNSENT}"), {"since": stamp(since), "after": ""})
-    return int(found.scalar_one())
-
-
-def revive(tx: Transaction, message_id: str, *, now: datetime) -> bool:
-    """Put a reset mail that was given up back; the text of a confirmation is gone."""
-    return _changed(
-        tx,
-        "UPDATE outbox SET state = 'queued', attempts = 0, due_at = :now, content = :content"
-        " WHERE id = :id AND state = 'abandoned' AND kind = 'reset_link'",
-        id=message_id,
-        now=stamp(now),
-        content=json.dumps({"limited": "no"}),
-    )
-
-
-def drop(tx: Transaction, message_id: str, *, now: datetime) -> bool:
-    """Drop a mail that waits, unless a worker is handing it over right now."""
-    return _changed(
-        tx,
-        f"UPDATE outbox SET state = 'dropped', content = '{{}}' WHERE id = :id AND {_RESTS}",
-        id=message_id,
-        now=stamp(now),
-    )
-
-
 def newly_overdue(tx: Transaction, *, now: datetime) -> list[tuple[str, str]]:
     """(id, request) of messages that wait for twelve hours and are not marked yet."""
     rows = tx.execute(
@@ -335,7 +257,7 @@ def newly_overdue(tx: Transaction, *, now: datetime) -> list[tuple[str, str]]:
 
 def mark_overdue(tx: Transaction, message_id: str, *, now: datetime) -> bool:
     """Mark a waiting message for the help desk's attention; True for the one who did."""
-    return _changed(
+    return changed(
         tx,
         "UPDATE outbox SET overdue_at = :now WHERE id = :id AND overdue_at IS NULL",
         id=message_id,
@@ -343,7 +265,8 @@ def mark_overdue(tx: Transaction, message_id: str, *, now: datetime) -> bool:
     )
 
 
-def _changed(tx: Transaction, statement: str, **values: str) -> bool:
+def changed(tx: Transaction, statement: str, **values: str) -> bool:
+    """Run an UPDATE of one message; whether it was in the state that the statement names."""
     return tx.execute(sa.text(statement), values).rowcount == 1
 
 
@@ -351,4 +274,4 @@ def _update(tx: Transaction, message: Message, change: str, **values: str) -> bo
     statement = (
         f"UPDATE outbox SET {change} WHERE id = :id AND lease = :lease AND state = 'sending'"
     )
-    return _changed(tx, statement, id=message.id, lease=message.lease, **values)
+    return changed(tx, statement, id=message.id, lease=message.lease, **values)
