@@ -119,6 +119,15 @@ class System:
             time.sleep(0.005)
         raise RuntimeError(f"the web does not answer; see {self.folder}/logs")
 
+    def wait_for_worker(self) -> None:
+        """Return once the mail worker says that it works."""
+        log = self.folder / "logs" / "worker.log"
+        until = time.monotonic() + START_SECONDS
+        while b"worker started" not in log.read_bytes():
+            if time.monotonic() > until:
+                raise RuntimeError(f"the mail worker does not begin; see {log}")
+            time.sleep(0.01)
+
     def stop(self, process: subprocess.Popen[bytes]) -> None:
         """End *process* and what it started, gently first."""
         self._processes.remove(process)
@@ -160,6 +169,11 @@ def cpu_ms(pid: int) -> float:
 def pss_mib(pid: int) -> float:
     """The memory of *pid*, with its share of what it shares."""
     return _kib(Path(f"/proc/{pid}/smaps_rollup"), "Pss") / 1024
+
+
+def rss_mib(pid: int) -> float:
+    """The resident memory of *pid*."""
+    return _kib(Path(f"/proc/{pid}/status"), "VmRSS") / 1024
 
 
 def peak_mib(pid: int) -> float:
