@@ -17,7 +17,7 @@ from bench import table
 from bench.table import Missing, Result
 
 # Each is a module here with `measure(out)`; *out* is the folder for plots and running systems.
-ROWS = ("form", "captcha", "rush", "commits")
+ROWS = ("form", "captcha", "rush", "commits", "password")
 
 
 def main() -> int:
