@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import signal
 import sqlite3
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib import import_module
@@ -17,11 +19,13 @@ from bench import table
 from bench.table import Missing, Result
 
 # Each is a module here with `measure(out)`; *out* is the folder for plots and running systems.
-ROWS = ("form", "captcha", "rush", "commits", "password")
+ROWS = ("form", "instructions", "captcha", "rush", "commits", "password")
 
 
 def main() -> int:
     options = _parse()
+    # Whoever ends the bench ends what it has started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     out: Path = options.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
     results: list[Result] = []
@@ -47,6 +51,10 @@ def _measure(row: str, out: Path) -> list[Result]:
         results = measure(out)
     except Missing as missing:
         results = [table.not_measured(row, f"not measured: {missing}")]
+    except Exception as error:
+        # The other rows still tell what they have to.
+        traceback.print_exc()
+        results = [table.failed(row, f"broke off: {error!r}")]
     verdicts = ", ".join(result.verdict for result in results)
     print(f"{time.monotonic() - begun:.0f} s: {verdicts}", file=sys.stderr)
     return results

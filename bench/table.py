@@ -37,7 +37,7 @@ class Result:
 
     @property
     def verdict(self) -> str:
-        if math.isnan(self.figure):
+        if self.met is None and math.isnan(self.figure):
             return "not measured"
         return {True: "met", False: "NOT MET", None: "reported"}[self.met]
 
@@ -45,6 +45,11 @@ class Result:
 def not_measured(work: str, why: str) -> Result:
     """The line of a row that could not be measured here."""
     return Result(work, "-", "-", math.nan, (math.nan, math.nan), "-", None, why)
+
+
+def failed(work: str, why: str) -> Result:
+    """The line of a row whose measuring broke off: of the service or of the bench."""
+    return Result(work, "-", "-", math.nan, (math.nan, math.nan), "-", False, why)
 
 
 def exit_code(results: Sequence[Result], *, complete: bool) -> int:
