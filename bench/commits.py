@@ -22,7 +22,7 @@ _SYNC = re.compile(r"(\d+\.\d+) f(?:data)?sync\(\d+<([^>]*)>")
 
 
 @dataclass
-class _Request:
+class Syncs:
     """The syncs between its first byte and its answer: of the log, and of the database itself."""
 
     log: int = 0
@@ -40,7 +40,7 @@ def measure(out: Path) -> list[Result]:
         with _traced(strace, web, trace), Line(system.port) as line:
             spans = [_timed(line, request) for request in requests]
         traced = trace.read_text()
-    counted = _count(spans, traced)
+    counted = count(spans, traced)
     plain = [
         request.log for before, request in pairwise(counted) if not _checkpoint(before, request)
     ]
@@ -83,8 +83,8 @@ def _timed(line: Line, request: bytes) -> tuple[float, float]:
     return begun, time.time()
 
 
-def _count(spans: list[tuple[float, float]], traced: str) -> list[_Request]:
-    counted = [_Request() for _ in spans]
+def count(spans: list[tuple[float, float]], traced: str) -> list[Syncs]:
+    counted = [Syncs() for _ in spans]
     for at, path in _SYNC.findall(traced):
         for (begun, ended), request in zip(spans, counted, strict=True):
             if begun <= float(at) <= ended:
@@ -93,6 +93,6 @@ def _count(spans: list[tuple[float, float]], traced: str) -> list[_Request]:
     return counted
 
 
-def _checkpoint(before: _Request, request: _Request) -> bool:
+def _checkpoint(before: Syncs, request: Syncs) -> bool:
     """It syncs both files, and the commit after it the head of the log that begins anew."""
     return bool(before.database or request.database)
