@@ -19,7 +19,10 @@ from bench import table
 from bench.table import Missing, Result
 
 # Each is a module here with `measure(out)`; *out* is the folder for plots and running systems.
-ROWS = ("form", "instructions", "captcha", "rush", "commits", "password")
+ROWS = (
+    *("form", "instructions", "captcha", "rush", "commits", "password"),
+    *("mails", "handover", "growth", "footprint", "idle", "servers"),
+)
 
 
 def main() -> int:
