@@ -37,7 +37,6 @@ class _Side:
 
     system: System
     service: Service
-    line: Line
     web: int
     figures: dict[str, list[float]] = field(
         default_factory=lambda: {name: [] for name in (_LOOKUP, _CLAIM, _POST, _CPU)}
@@ -63,39 +62,39 @@ class _Side:
             if given.rowcount != CLAIMED * BLOCK:
                 raise RuntimeError(f"{given.rowcount} mails were claimed")
 
-    def posts(self, addresses: Iterable[str]) -> list[Callable[[], object]]:
+    def posts(self, line: Line, addresses: Iterable[str]) -> list[Callable[[], object]]:
         requests = forms(self.system.port, islice(addresses, BLOCK), self.system.keys)
-        return [partial(self._post, request) for request in requests]
-
-    def _post(self, request: bytes) -> None:
-        if self.line.ask(request)[9:12] != b"303":
-            raise RuntimeError("the request was not accepted")
+        return [partial(_post, line, request) for request in requests]
 
 
 def measure(out: Path) -> list[Result]:
     with ExitStack() as stack:
-        small, old, queue = _sides(stack, out)
+        sides = small, old, queue = _sides(stack, out)
         addresses = (f"persona{number:07}@example.org" for number in count())
         for _ in range(BLOCKS + 1):
             lookups = [small.lookups(ACCOUNTS[0]), old.lookups(ACCOUNTS[1])]
             _in_turns(_LOOKUP, (small, old), lookups)
-            _in_turns(_CLAIM, (small, old, queue), [s.claims() for s in (small, old, queue)])
-            posts = [side.posts(addresses) for side in (small, old, queue)]
-            before = [cpu_ms(side.web) for side in (small, old, queue)]
-            _in_turns(_POST, (small, old, queue), posts)
-            for side, spent in zip((small, old, queue), before, strict=True):
-                side.figures[_CPU].append((cpu_ms(side.web) - spent) / BLOCK)
+            _in_turns(_CLAIM, sides, [side.claims() for side in sides])
+            for side in sides:
                 side.give_back()
-    results = [
-        _result(f"look-up, {ACCOUNTS[0]:,} -> {ACCOUNTS[1]:,} accounts", _LOOKUP, old, small),
-        _result(f"request, empty -> {REQUESTS:,} old requests", _POST, old, small),
-        _result(f"claim of {CLAIMED}, empty -> {REQUESTS:,} old requests", _CLAIM, old, small),
-        _result(f"request, {QUEUED[0]} -> {QUEUED[1]:,} queued mails", _POST, queue, small),
-        _result(f"claim of {CLAIMED}, {QUEUED[0]} -> {QUEUED[1]:,} queued", _CLAIM, queue, small),
-    ]
+            _request(sides, addresses)
+    accounts, queued = (
+        f"{few:,} -> {many:,} {what}"
+        for (few, many), what in ((ACCOUNTS, "accounts"), (QUEUED, "queued"))
+    )
+    requests = f"empty -> {REQUESTS:,} old requests"
+    results = {
+        "look-up, a million accounts": _result(f"look-up, {accounts}", _LOOKUP, old, small),
+        "request, a million old ones": _result(f"request, {requests}", _POST, old, small),
+        "claim, a million requests": _result(f"claim of {CLAIMED}, {requests}", _CLAIM, old, small),
+        "request, 100,000 mails queued": _result(f"request, {queued}", _POST, queue, small),
+        "claim, 100,000 mails queued": _result(
+            f"claim of {CLAIMED}, {queued}", _CLAIM, queue, small
+        ),
+    }
     title = "How many times as long as with little data"
-    plot.bars(out / "growth.svg", title, {one.work: one.figure for one in results}, "x", BAR)
-    return results
+    plot.bars(out / "growth.svg", title, {n: one.figure for n, one in results.items()}, "x", BAR)
+    return list(results.values())
 
 
 def _sides(stack: ExitStack, out: Path) -> Sequence[_Side]:
@@ -110,8 +109,7 @@ def _sides(stack: ExitStack, out: Path) -> Sequence[_Side]:
     for system, many in ((small, QUEUED[0]), (old, QUEUED[0]), (queue, QUEUED[1])):
         fill.queue(system.database, many, people=ACCOUNTS[0], now=now - WAITED)
     webs = [worker_of(system.start_web()) for system in systems]
-    lines = [stack.enter_context(Line(system.port)) for system in systems]
-    return [_Side(*parts) for parts in zip(systems, services, lines, webs, strict=True)]
+    return [_Side(*parts) for parts in zip(systems, services, webs, strict=True)]
 
 
 def _service(stack: ExitStack, system: System) -> Service:
@@ -120,6 +118,22 @@ def _service(stack: ExitStack, system: System) -> Service:
     service.database.close()
     stack.callback(service.database.close)
     return service
+
+
+def _request(sides: Sequence[_Side], addresses: Iterable[str]) -> None:
+    """Each visitor has one connection for a block: the server closes one that rests."""
+    with ExitStack() as stack:
+        lines = [stack.enter_context(Line(side.system.port)) for side in sides]
+        posts = [side.posts(line, addresses) for side, line in zip(sides, lines, strict=True)]
+        before = [cpu_ms(side.web) for side in sides]
+        _in_turns(_POST, sides, posts)
+    for side, spent in zip(sides, before, strict=True):
+        side.figures[_CPU].append((cpu_ms(side.web) - spent) / BLOCK)
+
+
+def _post(line: Line, request: bytes) -> None:
+    if line.ask(request)[9:12] != b"303":
+        raise RuntimeError("the request was not accepted")
 
 
 def _in_turns(
