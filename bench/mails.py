@@ -23,7 +23,7 @@ from bench.system import ROOT, System, cpu_ms
 from bench.table import Result, middle, ratios
 
 # For each sink: rounds, mails of ours and of the reference in a round, and the bar.
-SINKS = {0: (7, 520, 200, 6.0), 50: (3, 140, 20, 5.0)}
+SINKS = {0: (5, 520, 200, 6.0), 50: (3, 100, 20, 5.0)}
 PEOPLE = 1000
 # Until then the beat has to come, and connections are opened.
 LEFT_OUT = 20

@@ -25,7 +25,7 @@ from tests.servers.redis import RedisServer
 from tests.servers.sql import postgresql
 from tests.servers.state import state_database
 
-ROUNDS = 6
+ROUNDS = 5
 BLOCK = 160
 SINGLE = 20
 CONNECTIONS = 8
