@@ -125,7 +125,7 @@ def closed_loop(
     waiting = iter(requests)
     sent_at: dict[Line, float] = {}
     latencies: list[float] = []
-    lines = [Line(port) for _ in range(connections)]
+    lines = [Line(port) for _ in requests[:connections]]
     clock = time.perf_counter
     with selectors.DefaultSelector() as selector:
         begun = clock()
@@ -145,7 +145,8 @@ def closed_loop(
                 if following := next(waiting, None):
                     sent_at[line] = clock()
                     line.send(following)
+                else:  # The server would soon close it, too.
+                    selector.unregister(line.socket)
+                    line.socket.close()
         seconds = clock() - begun
-    for line in lines:
-        line.socket.close()
     return Run(seconds, latencies)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -49,7 +48,7 @@ def _links(system: System, sink: Sink, addresses: Sequence[str]) -> dict[str, st
     closed_loop(system.port, forms(system.port, addresses, system.keys), connections=4)
     worker = system.start_worker()
     sink.wait_for(len(addresses), seconds=60)
-    worker.send_signal(signal.SIGSTOP)
+    system.stop(worker)
     links = {}
     for mail in sink.mails():
         text = mail.get_body(("plain",))

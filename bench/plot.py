@@ -8,7 +8,7 @@ from html import escape
 from pathlib import Path
 
 _WIDTH, _HEIGHT = 720, 360
-_LEFT, _RIGHT, _TOP, _BOTTOM = 70, 20, 40, 50
+_LEFT, _RIGHT, _TOP, _BOTTOM = 70, 40, 40, 50
 _COLOURS = ("#00695c", "#c62828", "#1f5f8b", "#ef6c00", "#6a1b9a", "#555555")
 
 
@@ -64,7 +64,7 @@ def lines(
         parts.append(_line(_LEFT, y, _WIDTH - _RIGHT, y, "#ddd"))
         parts.append(_text(_LEFT - 6, y + 4, f"{top * share:.3g}", "end"))
     for x in sorted({x for x, _ in points}):
-        parts.append(_text(at(x, 0)[0], floor + 16, f"{x:,g}", "middle"))
+        parts.append(_text(at(x, 0)[0], floor + 16, f"{x:,.10g}", "middle"))
     for row, (name, line) in enumerate(series.items()):
         colour = _COLOURS[row % len(_COLOURS)]
         path = " ".join("{:.1f},{:.1f}".format(*at(*point)) for point in line)

@@ -72,10 +72,10 @@ class System:
     ) -> None:
         for process in list(self._processes):
             self.stop(process)
-        if kind is None:
-            shutil.rmtree(self.folder)
+        if kind and issubclass(kind, Exception):
+            print(f"its state and logs are kept: {self.folder}", file=sys.stderr)
         else:
-            print(f"what ran was: {self.folder}", file=sys.stderr)
+            shutil.rmtree(self.folder)
 
     def start_web(self) -> subprocess.Popen[bytes]:
         """gunicorn, which has answered once; `worker_of` names the process that does the work."""
