@@ -86,6 +86,7 @@ def measure(out: Path) -> list[Result]:
         results += [_result(delay, host, bar), _alone(delay, host)]
         a_minute[f"{delay} ms: one by one"] = 60_000 / middle(_column(host.reference, 0))[0]
         a_minute[f"{delay} ms: our worker"] = 60_000 / middle(host.wall)[0]
+    letter.unlink()
     title = "Mails a minute, by the time that the mail server takes for a reply"
     plot.bars(out / "mails.svg", title, a_minute, "")
     return results

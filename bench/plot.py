@@ -31,7 +31,8 @@ def bars(
         parts.append(
             f'<rect x="{left}" y="{y}" width="{x(value) - left:.1f}" height="24" fill="{colour}"/>'
         )
-        parts.append(_text(x(value) + 6, y + 17, f"{value:.3g} {unit}"))
+        told = f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+        parts.append(_text(x(value) + 6, y + 17, f"{told} {unit}"))
     if bar is not None:
         parts.append(_line(x(bar), _TOP - 6, x(bar), height - 16, "#000", dashed=True))
     _write(file, title, height, parts)

@@ -14,6 +14,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import perf_counter
 
 from bench import fill
@@ -77,7 +78,8 @@ def measure(out: Path) -> list[Result]:
         raise Missing("no redis-server here (Debian package redis-server)")
     with ExitStack() as stack:
         server = stack.enter_context(postgresql(programs, fsync="on"))
-        counters = RedisServer(redis, out)
+        folder = stack.enter_context(TemporaryDirectory())
+        counters = RedisServer(redis, Path(folder))
         stack.enter_context(counters.running())
         state = {
             "RESET_DATABASE_URL": stack.enter_context(state_database(server)),
