@@ -58,16 +58,12 @@ class Delivery:
         with self._db.begin() as tx:
             ours = outbox.mark_sent(tx, sent, now=now)
             ours |= outbox.mark_dropped(tx, [message for message, _ in dropped])
-            lines = [(message, "mail_sent", _attempt(message)) for message in sent]
-            lines += [(message, why.event, why.details) for message, why in dropped]
-            audit.note_all(
-                tx,
-                [(m.request, event, details) for m, event, details in lines if m.id in ours],
-                now=now,
-            )
-        for message, _, _ in lines:
-            if message.id in ours:
-                self._count_done(message, now=now)
+            notes = [(message, "mail_sent", _attempt(message)) for message in sent]
+            notes += [(message, why.event, why.details) for message, why in dropped]
+            notes = [one for one in notes if one[0].id in ours]
+            audit.note_all(tx, [(one[0].request, *one[1:]) for one in notes], now=now)
+        for message, _, _ in notes:
+            self._count_done(message, now=now)
 
     def note_deferred(self, message: Message, answer: str, *, now: datetime) -> None:
         """It was not taken: try again after a while, or give up after some days."""

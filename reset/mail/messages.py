@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from flask import current_app
+from flask import current_app, template_rendered
 from flask_babel import force_locale, get_translations
 from jinja2 import pass_context
 from jinja2.runtime import Context
@@ -55,8 +55,13 @@ def _blank(sender: str, reply_to: str) -> MimeMessage:
     return MimeMessage(sender=sender, reply_to=reply_to or None, extra_headers=_HEADERS)
 
 
-def _rendered(template: str, facts: dict[str, Any]) -> str:
-    return current_app.jinja_env.get_template(template).render(facts)
+def _rendered(name: str, facts: dict[str, Any]) -> str:
+    """As Flask's, which would collect what every template may show for each of the three anew."""
+    app = current_app._get_current_object()  # type: ignore[attr-defined]
+    template = app.jinja_env.get_template(name)
+    text: str = template.render(facts)
+    template_rendered.send(app, template=template, context=facts)
+    return text
 
 
 def _gettext() -> Callable[..., str]:
