@@ -19,7 +19,7 @@ _NOTED = sa.text(
 )
 _ASKED = sa.text(
     "SELECT number, address, language, created_at, closed_at FROM requests WHERE number IN :numbers"
-).bindparams(sa.bindparam("numbers", expanding=True))
+).bindparams(sa.bindparam("numbers", type_=sa.String, expanding=True))
 
 
 @dataclass(frozen=True)
@@ -248,6 +248,6 @@ def purge(tx: Transaction, *, before: datetime, unless: str, limit: int) -> int:
     # Not in one statement: MySQL knows no limit there. So the conditions are looked at again.
     delete = sa.text(f"DELETE {old} AND number IN :numbers")
     return tx.execute(
-        delete.bindparams(sa.bindparam("numbers", expanding=True)),
+        delete.bindparams(sa.bindparam("numbers", type_=sa.String, expanding=True)),
         {"before": stamp(before), "numbers": numbers},
     ).rowcount

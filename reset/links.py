@@ -18,9 +18,11 @@ from reset.tokens import new_id
 _COLUMNS = "id, request, account, fingerprint, state, origin"
 
 _OF_REQUESTS = sa.text(f"SELECT {_COLUMNS} FROM links WHERE request IN :requests").bindparams(
-    sa.bindparam("requests", expanding=True)
+    sa.bindparam("requests", type_=sa.String, expanding=True)
 )
-_OF_ACCOUNTS: sa.BindParameter[Sequence[str]] = sa.bindparam("accounts", expanding=True)
+_OF_ACCOUNTS: sa.BindParameter[Sequence[str]] = sa.bindparam(
+    "accounts", type_=sa.String, expanding=True
+)
 _LAST_USES = sa.text(
     "SELECT account, MAX(used_at) AS used_at FROM links"
     " WHERE account IN :accounts AND used_at IS NOT NULL GROUP BY account"

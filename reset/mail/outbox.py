@@ -173,7 +173,7 @@ def depth(tx: Transaction, *, now: datetime) -> Depth:
 
 def _of(statement: str) -> sa.TextClause:
     """*statement* about the messages of the list `:ids`."""
-    return sa.text(statement).bindparams(sa.bindparam("ids", expanding=True))
+    return sa.text(statement).bindparams(sa.bindparam("ids", type_=sa.String, expanding=True))
 
 
 _LEASED = _of(
@@ -205,23 +205,15 @@ def claim(tx: Transaction, *, limit: int, now: datetime) -> list[Message]:
         )
     return [
         Message(
-            row.id,
-            row.request,
-            row.kind,
-            row.message_id,
-            row.content,
-            row.attempts + 1,
-            lease,
-            moment(row.created_at),
+            *(row.id, row.request, row.kind, row.message_id, row.content),
+            *(row.attempts + 1, lease, moment(row.created_at)),
         )
         for row in rows
     ]
 
 
 def renew(tx: Transaction, messages: Sequence[Message], *, now: datetime) -> set[str]:
-    """Start leases anew right before the hand-over; as all that follow it returns the ids of those
-    that no other worker has now, and changes only these.
-    """
+    """Start leases anew; returns the ids of those that no other worker has now, as the next two."""
     return _change(tx, messages, _RENEWED, until=stamp(now + LEASE))
 
 
