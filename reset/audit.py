@@ -198,10 +198,10 @@ def purge(tx: Transaction, *, before: datetime, unless: str, limit: int) -> int:
     """Delete up to *limit* requests older than *before* with all that hangs on them; how many.
 
     Nothing may have happened to them since: a mail that left late brought a link that lives on.
-    *unless* is a SELECT of the numbers that are still needed.
+    *unless* is a condition on `requests`: those are still needed.
     """
     old = (
-        f"FROM requests WHERE created_at < :before AND number NOT IN ({unless})"
+        f"FROM requests WHERE created_at < :before AND NOT {unless}"
         " AND NOT EXISTS (SELECT 1 FROM events WHERE request = number AND at >= :before)"
     )
     found = tx.execute(
