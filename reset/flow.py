@@ -95,7 +95,7 @@ class Flow:
         purged = 0
         while most is None or purged < most:
             with self._db.begin() as tx:
-                step = audit.purge(tx, before=before, unless=outbox.MAIL_WAITS, limit=PURGE_STEP)
+                step = audit.purge(tx, before=before, unless=outbox.WAITING_MAILS, limit=PURGE_STEP)
             purged += step
             if step < PURGE_STEP:
                 break

@@ -170,6 +170,18 @@ def test_first_key_needs_no_settings() -> None:
     assert len(done.stdout.strip()) == 64
 
 
+def test_what_is_kept_keeps_nothing_else(visitor: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mail that waits for longer than the retention stays; younger requests go."""
+    monkeypatch.setattr(flow, "PURGE_STEP", 1)
+    number = visitor.ask().location.rpartition("/")[2].replace("-", "")
+    visitor.clock.advance(minutes=1)
+    old_requests(visitor, 3)
+    with visitor.parts.database.begin() as tx:
+        tx.exec_driver_sql(f"UPDATE outbox SET state = 'queued' WHERE request = '{number}'")
+    assert run(visitor, "purge") == "requests deleted: 3\n"
+    assert [request.number for request in visitor.parts.flow.trace(ADDRESS)] == [number]
+
+
 def spend(visitor: Visitor, count: int) -> None:
     """So many captchas that were answered, too long ago to matter."""
     with visitor.parts.database.begin() as tx:

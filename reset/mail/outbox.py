@@ -139,10 +139,10 @@ def hasten(tx: Transaction, request: str, kind: str, *, now: datetime) -> bool:
     return hastened.rowcount > 0
 
 
-# Of a row of `requests`: a mail of it may still leave.
-MAIL_WAITS = (
-    "EXISTS (SELECT 1 FROM outbox"
-    " WHERE outbox.request = requests.number AND outbox.state IN ('queued', 'sending'))"
+# The mails of a row of `requests` that may still leave.
+WAITING_MAILS = (
+    "SELECT 1 FROM outbox"
+    " WHERE outbox.request = requests.number AND outbox.state IN ('queued', 'sending')"
 )
 # Not one condition with OR: no index has both in one order, and all that waits would be sorted.
 _LAPSED = "FROM outbox WHERE state = 'sending' AND leased_until <= :now"
@@ -151,11 +151,7 @@ _DUE = "FROM outbox WHERE state = 'queued' AND due_at <= :now"
 
 def is_due(tx: Transaction, *, now: datetime) -> bool:
     """Whether there is anything to claim; only reads."""
-    found = tx.execute(
-        sa.text(f"SELECT EXISTS (SELECT 1 {_DUE}) OR EXISTS (SELECT 1 {_LAPSED})"),
-        {"now": stamp(now)},
-    )
-    return bool(found.scalar())
+    return any(at <= stamp(now) for at in _due_since(tx))
 
 
 def depth(tx: Transaction, *, now: datetime) -> Depth:
@@ -171,13 +167,7 @@ def depth(tx: Transaction, *, now: datetime) -> Depth:
         )
     ):
         states[row.state] = row.many
-    oldest = tx.execute(
-        sa.text(
-            "SELECT (SELECT MIN(due_at) FROM outbox WHERE state = 'queued') AS due,"
-            " (SELECT MIN(leased_until) FROM outbox WHERE state = 'sending') AS lapsed"
-        )
-    ).one()
-    waited = max(now - moment(at) if at else timedelta(0) for at in oldest)
+    waited = max((now - moment(at) for at in _due_since(tx)), default=timedelta(0))
     return Depth(states, waited if waited > UNATTENDED else timedelta(0))
 
 
@@ -268,6 +258,21 @@ def mark_overdue(tx: Transaction, message_id: str, *, now: datetime) -> bool:
         id=message_id,
         now=stamp(now),
     )
+
+
+def _due_since(tx: Transaction) -> list[str]:
+    """When the first mail is due and the first lease is over, past or not; none if none waits.
+
+    Asked for the least, PostgreSQL takes it from the index; asked whether one is due it may read
+    the whole table, where it expects many.
+    """
+    least = tx.execute(
+        sa.text(
+            "SELECT (SELECT MIN(due_at) FROM outbox WHERE state = 'queued') AS due,"
+            " (SELECT MIN(leased_until) FROM outbox WHERE state = 'sending') AS lapsed"
+        )
+    ).one()
+    return [at for at in least if at]
 
 
 def _locked(
