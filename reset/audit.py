@@ -229,25 +229,28 @@ def last_answer(tx: Transaction, number: str, mail: str) -> str:
 
 
 def purge(tx: Transaction, *, before: datetime, unless: str, limit: int) -> int:
-    """Delete up to *limit* requests older than *before* with all that hangs on them; how many.
+    """Delete about *limit* requests older than *before* with all that hangs on them; how many.
 
     Nothing may have happened to them since: a mail that left late brought a link that lives on.
-    *unless* is a SELECT of the numbers that are still needed.
+    *unless* is a subquery for `EXISTS`: it finds what still needs a row of `requests`.
     """
-    old = (
-        f"FROM requests WHERE created_at < :before AND number NOT IN ({unless})"
+    # The conditions for a few at a time: over all that is old, PostgreSQL joins whole tables.
+    delete = sa.text(
+        f"DELETE FROM requests WHERE number IN :numbers AND NOT EXISTS ({unless})"
         " AND NOT EXISTS (SELECT 1 FROM events WHERE request = number AND at >= :before)"
-    )
-    found = tx.execute(
-        sa.text(f"SELECT number {old} ORDER BY created_at LIMIT :limit"),
-        {"before": stamp(before), "limit": limit},
-    )
-    numbers = [row.number for row in found]
-    if not numbers:
-        return 0
-    # Not in one statement: MySQL knows no limit there. So the conditions are looked at again.
-    delete = sa.text(f"DELETE {old} AND number IN :numbers")
-    return tx.execute(
-        delete.bindparams(sa.bindparam("numbers", type_=sa.String, expanding=True)),
-        {"before": stamp(before), "numbers": numbers},
-    ).rowcount
+    ).bindparams(sa.bindparam("numbers", type_=sa.String, expanding=True))
+    purged, last = 0, ""
+    while purged < limit:
+        old = tx.execute(
+            sa.text(
+                "SELECT number, created_at FROM requests WHERE created_at > :last"
+                " AND created_at < :before ORDER BY created_at LIMIT :limit"
+            ),
+            {"last": last, "before": stamp(before), "limit": limit},
+        ).all()
+        if not old:
+            break
+        last = old[-1].created_at
+        numbers = [row.number for row in old]
+        purged += tx.execute(delete, {"before": stamp(before), "numbers": numbers}).rowcount
+    return purged

@@ -101,8 +101,9 @@ class Worker:
         now = self._clock()
         self._delivery.mark_overdue(now=now)
         if now >= self._next_purge:
+            more = self._flow.forget(now=now)
             purged = self._flow.purge(now=now, most=PURGE_MOST)
-            if purged < PURGE_MOST:
+            if purged < PURGE_MOST and not more:
                 self._next_purge = now + PURGE_EVERY
             log.info("purged", extra={"requests": purged})
         self._settlement.settle_claims(now=now)

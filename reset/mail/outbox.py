@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.utils import make_msgid
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -138,14 +139,19 @@ def hasten(tx: Transaction, request: str, kind: str, *, now: datetime) -> bool:
     return hastened.rowcount > 0
 
 
-WAITING_REQUESTS = "SELECT request FROM outbox WHERE state IN ('queued', 'sending')"
-_DUE = "((state = 'queued' AND due_at <= :now) OR (state = 'sending' AND leased_until <= :now))"
+# The mails of a row of `requests` that may still leave.
+WAITING_MAILS = (
+    "SELECT 1 FROM outbox"
+    " WHERE outbox.request = requests.number AND outbox.state IN ('queued', 'sending')"
+)
+# Not one condition with OR: no index has both in one order, and all that waits would be sorted.
+_LAPSED = "FROM outbox WHERE state = 'sending' AND leased_until <= :now"
+_DUE = "FROM outbox WHERE state = 'queued' AND due_at <= :now"
 
 
 def is_due(tx: Transaction, *, now: datetime) -> bool:
     """Whether there is anything to claim; only reads."""
-    found = tx.execute(sa.text(f"SELECT 1 FROM outbox WHERE {_DUE} LIMIT 1"), {"now": stamp(now)})
-    return found.scalar() is not None
+    return any(at <= stamp(now) for at in _due_since(tx))
 
 
 def depth(tx: Transaction, *, now: datetime) -> Depth:
@@ -161,13 +167,7 @@ def depth(tx: Transaction, *, now: datetime) -> Depth:
         )
     ):
         states[row.state] = row.many
-    oldest = tx.execute(
-        sa.text(
-            "SELECT (SELECT MIN(due_at) FROM outbox WHERE state = 'queued') AS due,"
-            " (SELECT MIN(leased_until) FROM outbox WHERE state = 'sending') AS lapsed"
-        )
-    ).one()
-    waited = max(now - moment(at) if at else timedelta(0) for at in oldest)
+    waited = max((now - moment(at) for at in _due_since(tx)), default=timedelta(0))
     return Depth(states, waited if waited > UNATTENDED else timedelta(0))
 
 
@@ -188,16 +188,14 @@ _DROPPED = _of(f"UPDATE outbox SET state = 'dropped', content = '{{}}' {_STILL}"
 
 
 def claim(tx: Transaction, *, limit: int, now: datetime) -> list[Message]:
-    """Lease up to *limit* due messages to this worker, oldest first; may be empty.
+    """Lease up to *limit* due messages to this worker, those due longest first; may be empty.
 
-    After ``LEASE`` another worker may send a message again: delivery is at least once.
+    Before them those of a worker that never came back: they were due earlier. After ``LEASE``
+    another worker may send a message again: delivery is at least once.
     Source: RFC 5321, 4.5.4.1 (sending strategy).
     """
-    lock = "" if tx.dialect.name == "sqlite" else " FOR UPDATE SKIP LOCKED"
-    rows = tx.execute(
-        sa.text(f"SELECT * FROM outbox WHERE {_DUE} ORDER BY id LIMIT :limit{lock}"),
-        {"now": stamp(now), "limit": limit},
-    ).all()
+    rows = _locked(tx, _LAPSED, limit=limit, now=now)
+    rows += _locked(tx, _DUE, limit=limit - len(rows), now=now)
     lease = secrets.token_hex(16)
     if rows:
         tx.execute(
@@ -239,13 +237,9 @@ def put_back(tx: Transaction, message: Message, *, due_at: datetime) -> bool:
 
 def drop_waiting(tx: Transaction) -> list[str]:
     """Drop all mails that wait; returns the requests they belonged to."""
-    rows = tx.execute(sa.text(WAITING_REQUESTS)).all()
-    tx.execute(
-        sa.text(
-            "UPDATE outbox SET state = 'dropped', content = '{}'"
-            " WHERE state IN ('queued', 'sending')"
-        )
-    )
+    waiting = "state IN ('queued', 'sending')"
+    rows = tx.execute(sa.text(f"SELECT request FROM outbox WHERE {waiting}")).all()
+    tx.execute(sa.text(f"UPDATE outbox SET state = 'dropped', content = '{{}}' WHERE {waiting}"))
     return [str(row.request) for row in rows]
 
 
@@ -254,11 +248,12 @@ def newly_overdue(tx: Transaction, *, now: datetime) -> list[tuple[str, str]]:
     rows = tx.execute(
         sa.text(
             "SELECT id, request FROM outbox WHERE state IN ('queued', 'sending')"
-            " AND created_at <= :limit AND overdue_at IS NULL ORDER BY id LIMIT 100"
+            " AND overdue_at IS NULL AND created_at <= :limit LIMIT 100"
         ),
         {"limit": stamp(now - OVERDUE)},
     )
-    return [(row.id, row.request) for row in rows]
+    # In one order, else two workers that mark them wait for each other.
+    return sorted((row.id, row.request) for row in rows)
 
 
 def mark_overdue(tx: Transaction, message_id: str, *, now: datetime) -> bool:
@@ -269,6 +264,32 @@ def mark_overdue(tx: Transaction, message_id: str, *, now: datetime) -> bool:
         id=message_id,
         now=stamp(now),
     )
+
+
+def _due_since(tx: Transaction) -> list[str]:
+    """When the first mail is due and the first lease is over, past or not; none if none waits.
+
+    Asked for the least, PostgreSQL takes it from the index; asked whether one is due it may read
+    the whole table, where it expects many.
+    """
+    least = tx.execute(
+        sa.text(
+            "SELECT (SELECT MIN(due_at) FROM outbox WHERE state = 'queued') AS due,"
+            " (SELECT MIN(leased_until) FROM outbox WHERE state = 'sending') AS lapsed"
+        )
+    ).one()
+    return [at for at in least if at]
+
+
+def _locked(
+    tx: Transaction, which: str, *, limit: int, now: datetime
+) -> list[sa.Row[tuple[Any, ...]]]:
+    lock = "" if tx.dialect.name == "sqlite" else " FOR UPDATE SKIP LOCKED"
+    found = tx.execute(
+        sa.text(f"SELECT * {which} ORDER BY due_at LIMIT :limit{lock}"),
+        {"now": stamp(now), "limit": limit},
+    )
+    return list(found)
 
 
 def changed(tx: Transaction, statement: str, **values: str) -> bool:

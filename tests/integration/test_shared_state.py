@@ -337,6 +337,20 @@ def test_migration_cut_off_goes_on(
     database.close()
 
 
+@pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
+def test_migration_of_a_large_table_takes_its_time(
+    server: SqlServer, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it would begin anew for ever; whatever is asked after it has its deadline again."""
+    database = Database(settings.database_url)
+    monkeypatch.setattr(migrations, "steps", lambda: [(LATEST + 1, ["SELECT pg_sleep(5.5)"])])
+    assert database.migrate() == LATEST + 1
+    with pytest.raises(StoreUnavailable), database.begin() as tx:
+        tx.exec_driver_sql("SELECT pg_sleep(5.5)")
+    drop_tables(server)
+    database.close()
+
+
 def test_database_that_comes_late_is_migrated_then(
     server: SqlServer, make_app: MakeApp, make_visitor: MakeVisitor
 ) -> None:
