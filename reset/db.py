@@ -10,7 +10,8 @@ import itertools
 import logging
 import secrets
 import sqlite3
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,7 +25,6 @@ from reset.engine import open_engine
 from reset.errors import StoreUnavailable
 
 BUSY_TIMEOUT_MS = 5000
-_TIME = "%Y-%m-%dT%H:%M:%S.%fZ"
 log = logging.getLogger(__name__)
 
 Transaction = sa.Connection
@@ -32,14 +32,24 @@ Transaction = sa.Connection
 
 def stamp(moment: datetime) -> str:
     """*moment* (aware) as it is kept in the database."""
-    return moment.astimezone(UTC).strftime(_TIME)
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def moment(stamped: str) -> datetime:
     """The aware UTC time of a kept text."""
-    return datetime.strptime(stamped, _TIME).replace(tzinfo=UTC)
+    return datetime.fromisoformat(stamped)
 
 
+# What a transaction begins with, by the kind of database. In SQLite's WAL mode FULL syncs at every
+# commit and NORMAL only at checkpoints; one that starts by reading and then writes could fail as
+# "locked" at once.
+_Opening = Mapping[str, Sequence[str]]
+_READING: _Opening = {"sqlite": ["BEGIN"]}
+_DURABLE: _Opening = {"sqlite": ["PRAGMA synchronous=FULL", "BEGIN IMMEDIATE"]}
+_QUICK: _Opening = {
+    "sqlite": ["PRAGMA synchronous=NORMAL", "BEGIN IMMEDIATE"],
+    "postgresql": ["SET LOCAL synchronous_commit = off"],
+}
 _counter = itertools.count()
 
 
@@ -60,6 +70,7 @@ class Database:
     def __init__(self, url: str) -> None:
         self._ahead = timedelta(0)
         self._migrated = False
+        self._writer = threading.Lock()
         if sa.make_url(url).get_backend_name() == "sqlite":
             self._engine = sa.create_engine(url, hide_parameters=True, pool_pre_ping=False)
             _prepare_sqlite(self._engine)
@@ -77,12 +88,12 @@ class Database:
             StoreUnavailable: the database did not answer or could not write; nothing was kept.
         """
         self._migrate_once()
-        return self._transaction(durable=durable)
+        return self._writing(_DURABLE if durable else _QUICK)
 
     def read(self) -> AbstractContextManager[Transaction]:
         """A view for reading; takes no lock that a writer would wait for."""
         self._migrate_once()
-        return self._transaction(read_only=True)
+        return self._transaction(_READING)
 
     def now(self) -> datetime:
         """The time (UTC) by the clock of the database's server, which all hosts share.
@@ -100,7 +111,7 @@ class Database:
         Raises:
             StoreUnavailable: the database could not be changed.
         """
-        with self._transaction(durable=True) as tx:
+        with self._writing(_DURABLE) as tx:
             version = migrations.apply(tx)
         self._migrated = True
         return version
@@ -123,12 +134,28 @@ class Database:
             self.migrate()
 
     @contextmanager
-    def _transaction(self, **options: bool) -> Iterator[Transaction]:
+    def _writing(self, opening: _Opening) -> Iterator[Transaction]:
+        if self._engine.dialect.name != "sqlite":
+            with self._transaction(opening) as tx:
+                yield tx
+            return
+        # SQLite has one writer and no queue: who waits there sleeps, and then looks again. Threads
+        # of one process stand in line here, so that only other processes are waited for like that.
+        if not self._writer.acquire(timeout=BUSY_TIMEOUT_MS / 1000):
+            raise StoreUnavailable("busy")
         try:
-            with self._engine.connect() as connection:
-                connection = connection.execution_options(**options)
-                with connection.begin():
-                    yield connection
+            with self._transaction(opening) as tx:
+                yield tx
+        finally:
+            self._writer.release()
+
+    @contextmanager
+    def _transaction(self, opening: _Opening) -> Iterator[Transaction]:
+        try:
+            with self._engine.begin() as connection:
+                for statement in opening.get(connection.dialect.name, ()):
+                    connection.exec_driver_sql(statement)
+                yield connection
         except sa.exc.DataError:
             raise  # A value that does not fit: the database is not away, and no retry would help.
         except (sa.exc.DBAPIError, sa.exc.TimeoutError, OSError) as error:
@@ -142,7 +169,7 @@ class Database:
             cursor = connection.cursor()
             if is_postgresql:
                 # Whatever is usual on that server: what was accepted must be on its disk.
-                cursor.execute(_DURABLE)
+                cursor.execute(_ON_DISK)
             cursor.execute(
                 "SELECT clock_timestamp()" if is_postgresql else "SELECT UTC_TIMESTAMP(6)"
             )
@@ -151,15 +178,8 @@ class Database:
             aware = server if server.tzinfo else server.replace(tzinfo=UTC)
             self._ahead = aware - datetime.now(UTC)
 
-        if is_postgresql:
 
-            @sa.event.listens_for(self._engine, "begin")
-            def _begin(connection: sa.Connection) -> None:
-                if connection.get_execution_options().get("durable") is False:
-                    connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
-
-
-_DURABLE = (
+_ON_DISK = (
     "SELECT set_config('synchronous_commit', 'on', false)"
     " WHERE current_setting('synchronous_commit') = 'off'"
 )
@@ -195,18 +215,6 @@ def _prepare_sqlite(engine: sa.Engine) -> None:
         # What is erased is not to be read out of free pages. Debian sets it, others do not.
         connection.execute("PRAGMA secure_delete=ON")
         _use_wal(connection)
-
-    @sa.event.listens_for(engine, "begin")
-    def _begin(connection: sa.Connection) -> None:
-        options = connection.get_execution_options()
-        if options.get("read_only"):
-            connection.exec_driver_sql("BEGIN")
-            return
-        # In WAL mode FULL syncs at every commit and NORMAL only at checkpoints.
-        level = "FULL" if options.get("durable") else "NORMAL"
-        connection.exec_driver_sql(f"PRAGMA synchronous={level}")
-        # A transaction that starts by reading and then writes can fail as "locked" at once.
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def _use_wal(connection: Any) -> None:
