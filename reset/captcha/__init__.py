@@ -31,6 +31,7 @@ _SMALL = frozenset("aeghrt")
 LONGEST = 200  # The page lets forty be typed.
 _PURPOSE = "captcha"
 _RANDOM_BYTES = 15  # With the two before them 34 hex digits: the column of `captcha_spent`.
+_SPEND = sa.text("INSERT INTO captcha_spent (nonce, spent_at) VALUES (:nonce, :now)")
 _IGNORED = re.compile("[\\s.\\-\u00ad\u200b-\u200f\u2010-\u2015\u2060\ufeff]")
 
 
@@ -151,10 +152,7 @@ def purge(tx: Transaction, *, before: datetime) -> None:
 
 def _spend(tx: Transaction, spent: str, *, now: datetime) -> None:
     try:
-        tx.execute(
-            sa.text("INSERT INTO captcha_spent (nonce, spent_at) VALUES (:nonce, :now)"),
-            {"nonce": spent, "now": stamp(now)},
-        )
+        tx.execute(_SPEND, {"nonce": spent, "now": stamp(now)})
     except sa.exc.IntegrityError:
         raise CaptchaRefused from None
 
