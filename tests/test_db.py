@@ -85,6 +85,49 @@ def test_reading_before_writing_never_fails_as_locked(database: Database) -> Non
         assert tx.exec_driver_sql("SELECT COUNT(*) FROM requests").scalar() == 80
 
 
+def test_threads_that_write_stand_in_line(database: Database) -> None:
+    """They are let through one by one; SQLite's own pauses, here none, are for other processes."""
+    database.migrate()
+    database.close()
+    sa.event.listen(database._engine, "connect", _never_waits)
+    written: list[str] = []
+
+    def write() -> None:
+        with database.begin():
+            written.append("second")
+
+    thread = threading.Thread(target=write)
+    with database.begin():
+        thread.start()
+        thread.join(0.1)  # Not let in as long as this one writes.
+        written.append("first")
+    thread.join()
+    assert written == ["first", "second"]
+
+
+def test_turn_that_does_not_come_is_a_store_that_is_down(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody waits for ever for a writer that stands still, and the next one is let through."""
+    database.migrate()
+    monkeypatch.setattr("reset.db.BUSY_TIMEOUT_MS", 10)
+    with database.begin(), pytest.raises(StoreUnavailable), database.begin():
+        pass
+    with pytest.raises(ZeroDivisionError), database.begin():
+        raise ZeroDivisionError
+    with database.begin() as tx:
+        assert tx.exec_driver_sql("SELECT 1").scalar() == 1
+
+
+def test_reading_waits_for_no_writer(database: Database) -> None:
+    """A page that only looks is shown while another request is stored."""
+    database.migrate()
+    with database.begin() as tx:
+        tx.exec_driver_sql("INSERT INTO requests VALUES ('1', 'a', 'b', NULL, 'es')")
+        with database.read() as view:
+            assert view.exec_driver_sql("SELECT COUNT(*) FROM requests").scalar() == 0
+
+
 def test_failed_step_leaves_nothing(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -95,6 +138,10 @@ def test_failed_step_leaves_nothing(
         database.migrate()
     with closing(sqlite3.connect(tmp_path / "deep" / "reset.sqlite")) as db:
         assert db.execute("SELECT name FROM sqlite_master").fetchall() == []
+
+
+def _never_waits(connection: sqlite3.Connection, _: object) -> None:
+    connection.execute("PRAGMA busy_timeout=0")
 
 
 def test_driver_may_be_named(tmp_path: Path) -> None:

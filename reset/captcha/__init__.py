@@ -69,9 +69,10 @@ class Captcha:
     def is_fresh(self, challenge: str, *, now: datetime) -> bool:
         """Whether *challenge* is genuine and young enough; says nothing about its being spent."""
         try:
-            return now - _opened(challenge, self._keys).made_at <= self.lifetime
-        except BadToken:
+            self._open_fresh(challenge, now=now)
+        except CaptchaRefused:
             return False
+        return True
 
     def check(
         self, tx: Transaction, challenge: str, typed: str, *, proof: str = "", now: datetime
@@ -83,9 +84,7 @@ class Captcha:
         Raises:
             CaptchaRefused: the challenge is forged, too old or was already spent.
         """
-        if not self.is_fresh(challenge, now=now):
-            raise CaptchaRefused
-        opened = _opened(challenge, self._keys)
+        opened = self._open_fresh(challenge, now=now)
         _spend(tx, opened.payload.hex(), now=now)
         if proof:
             return _same(opened.number, proof)
@@ -117,6 +116,15 @@ class Captcha:
         """The work that stands for the letters of *challenge*; raises BadToken."""
         opened = _opened(challenge, self._keys)
         return work.puzzle(opened.payload, opened.work_bits, opened.number)
+
+    def _open_fresh(self, challenge: str, *, now: datetime) -> _Opened:
+        try:
+            opened = _opened(challenge, self._keys)
+        except BadToken as error:
+            raise CaptchaRefused from error
+        if now - opened.made_at > self.lifetime:
+            raise CaptchaRefused
+        return opened
 
 
 def answer(challenge: str, keys: Sequence[str]) -> str:
