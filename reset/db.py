@@ -11,7 +11,7 @@ import logging
 import secrets
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,6 +25,7 @@ from reset.engine import open_engine
 from reset.errors import StoreUnavailable
 
 BUSY_TIMEOUT_MS = 5000
+_PAUSE_SECONDS = 0.001  # About as long as another process takes to write.
 log = logging.getLogger(__name__)
 
 Transaction = sa.Connection
@@ -40,16 +41,6 @@ def moment(stamped: str) -> datetime:
     return datetime.fromisoformat(stamped)
 
 
-# What a transaction begins with, by the kind of database. In SQLite's WAL mode FULL syncs at every
-# commit and NORMAL only at checkpoints; one that starts by reading and then writes could fail as
-# "locked" at once.
-_Opening = Mapping[str, Sequence[str]]
-_READING: _Opening = {"sqlite": ["BEGIN"]}
-_DURABLE: _Opening = {"sqlite": ["PRAGMA synchronous=FULL", "BEGIN IMMEDIATE"]}
-_QUICK: _Opening = {
-    "sqlite": ["PRAGMA synchronous=NORMAL", "BEGIN IMMEDIATE"],
-    "postgresql": ["SET LOCAL synchronous_commit = off"],
-}
 _counter = itertools.count()
 
 
@@ -71,7 +62,8 @@ class Database:
         self._ahead = timedelta(0)
         self._migrated = False
         self._writer = threading.Lock()
-        if sa.make_url(url).get_backend_name() == "sqlite":
+        self._is_sqlite = sa.make_url(url).get_backend_name() == "sqlite"
+        if self._is_sqlite:
             self._engine = sa.create_engine(url, hide_parameters=True, pool_pre_ping=False)
             _prepare_sqlite(self._engine)
         else:
@@ -88,12 +80,12 @@ class Database:
             StoreUnavailable: the database did not answer or could not write; nothing was kept.
         """
         self._migrate_once()
-        return self._writing(_DURABLE if durable else _QUICK)
+        return self._writing(durable=durable)
 
     def read(self) -> AbstractContextManager[Transaction]:
         """A view for reading; takes no lock that a writer would wait for."""
         self._migrate_once()
-        return self._transaction(_READING)
+        return self._transaction(_look if self._is_sqlite else None)
 
     def now(self) -> datetime:
         """The time (UTC) by the clock of the database's server, which all hosts share.
@@ -111,7 +103,7 @@ class Database:
         Raises:
             StoreUnavailable: the database could not be changed.
         """
-        with self._writing(_DURABLE) as tx:
+        with self._writing(durable=True) as tx:
             version = migrations.apply(tx)
         self._migrated = True
         return version
@@ -134,31 +126,32 @@ class Database:
             self.migrate()
 
     @contextmanager
-    def _writing(self, opening: _Opening) -> Iterator[Transaction]:
-        if self._engine.dialect.name != "sqlite":
-            with self._transaction(opening) as tx:
+    def _writing(self, *, durable: bool) -> Iterator[Transaction]:
+        if not self._is_sqlite:
+            start = _acknowledge_early if not durable else None
+            with self._transaction(start) as tx:
                 yield tx
             return
-        # SQLite has one writer and no queue: who waits there sleeps, and then looks again. Threads
-        # of one process stand in line here, so that only other processes are waited for like that.
+        # SQLite has one writer and no queue. The threads of one process stand in line here.
+        until = monotonic() + BUSY_TIMEOUT_MS / 1000
         if not self._writer.acquire(timeout=BUSY_TIMEOUT_MS / 1000):
             raise StoreUnavailable("busy")
         try:
-            with self._transaction(opening) as tx:
+            with self._transaction(lambda tx: _lock(tx, durable=durable, until=until)) as tx:
                 yield tx
         finally:
             self._writer.release()
 
     @contextmanager
-    def _transaction(self, opening: _Opening) -> Iterator[Transaction]:
+    def _transaction(self, start: Callable[[Transaction], object] | None) -> Iterator[Transaction]:
         try:
             with self._engine.begin() as connection:
-                for statement in opening.get(connection.dialect.name, ()):
-                    connection.exec_driver_sql(statement)
+                if start:
+                    start(connection)
                 yield connection
         except sa.exc.DataError:
             raise  # A value that does not fit: the database is not away, and no retry would help.
-        except (sa.exc.DBAPIError, sa.exc.TimeoutError, OSError) as error:
+        except (sa.exc.DBAPIError, sa.exc.TimeoutError, sqlite3.Error, OSError) as error:
             raise StoreUnavailable(type(error.__cause__ or error).__name__) from error
 
     def _prepare_server(self) -> None:
@@ -183,6 +176,41 @@ _ON_DISK = (
     "SELECT set_config('synchronous_commit', 'on', false)"
     " WHERE current_setting('synchronous_commit') = 'off'"
 )
+
+
+def _acknowledge_early(tx: Transaction) -> None:
+    if tx.dialect.name == "postgresql":
+        tx.exec_driver_sql("SET LOCAL synchronous_commit = off")
+
+
+def _look(tx: Transaction) -> None:
+    # By the driver: SQLAlchemy would do ten times as much around it.
+    tx.connection.execute("BEGIN")
+
+
+def _lock(tx: Transaction, *, durable: bool, until: float) -> None:
+    """Begin to write in SQLite, as soon as no other process does, or fail at *until*.
+
+    SQLite's own way to wait looks again after pauses that grow to 100 ms: there who waits longest
+    comes last, and all our threads behind him.
+    """
+    execute = tx.connection.execute
+    # In WAL mode FULL syncs at every commit and NORMAL only at checkpoints.
+    execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+    execute("PRAGMA busy_timeout=0")
+    try:
+        while True:
+            try:
+                # A transaction that starts by reading and then writes can fail as "locked" at once.
+                execute("BEGIN IMMEDIATE")
+                return
+            except sqlite3.OperationalError as error:
+                # The lowest byte is the kind; the rest says why.
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or monotonic() > until:
+                    raise
+            sleep(_PAUSE_SECONDS)
+    finally:
+        execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
 
 
 def hold(tx: Transaction, query: str, **values: str) -> None:

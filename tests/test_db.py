@@ -85,15 +85,15 @@ def test_reading_before_writing_never_fails_as_locked(database: Database) -> Non
         assert tx.exec_driver_sql("SELECT COUNT(*) FROM requests").scalar() == 80
 
 
-def test_threads_that_write_stand_in_line(database: Database) -> None:
-    """They are let through one by one; SQLite's own pauses, here none, are for other processes."""
+@pytest.mark.parametrize("where", ["same process", "another process"])
+def test_who_writes_is_waited_for(database: Database, where: str) -> None:
+    """In line where threads can see each other, else by looking again: one writes after the other."""
     database.migrate()
-    database.close()
-    sa.event.listen(database._engine, "connect", _never_waits)
+    other = database if where == "same process" else Database(str(database._engine.url))
     written: list[str] = []
 
     def write() -> None:
-        with database.begin():
+        with other.begin():
             written.append("second")
 
     thread = threading.Thread(target=write)
@@ -105,17 +105,41 @@ def test_threads_that_write_stand_in_line(database: Database) -> None:
     assert written == ["first", "second"]
 
 
-def test_turn_that_does_not_come_is_a_store_that_is_down(
+def test_threads_of_one_process_leave_the_looking_again_to_one(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nobody waits for ever for a writer that stands still, and the next one is let through."""
+    """They hand over at once: only who is first in line asks whether another process writes."""
+    monkeypatch.setattr("reset.db.sleep", lambda _: pytest.fail("looked again"))
+    threads = [threading.Thread(target=_write_often, args=[database]) for _ in range(4)]
     database.migrate()
-    monkeypatch.setattr("reset.db.BUSY_TIMEOUT_MS", 10)
-    with database.begin(), pytest.raises(StoreUnavailable), database.begin():
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with database.read() as tx:
+        assert tx.exec_driver_sql("SELECT COUNT(*) FROM requests").scalar() == 100
+
+
+def _write_often(database: Database) -> None:
+    for _ in range(25):
+        with database.begin(durable=False) as tx:
+            count = tx.exec_driver_sql("SELECT COUNT(*) FROM requests").scalar()
+            tx.exec_driver_sql(f"INSERT INTO requests VALUES ('{count}', 'a', 'b', NULL, 'es')")
+
+
+@pytest.mark.parametrize("where", ["same process", "another process"])
+def test_turn_that_does_not_come_is_a_store_that_is_down(
+    database: Database, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """Nobody waits for ever for a writer that stands still; the next one is let through."""
+    database.migrate()
+    other = database if where == "same process" else Database(str(database._engine.url))
+    monkeypatch.setattr("reset.db.BUSY_TIMEOUT_MS", 20)
+    with database.begin(), pytest.raises(StoreUnavailable), other.begin():
         pass
-    with pytest.raises(ZeroDivisionError), database.begin():
+    with pytest.raises(ZeroDivisionError), other.begin():
         raise ZeroDivisionError
-    with database.begin() as tx:
+    with other.begin() as tx:
         assert tx.exec_driver_sql("SELECT 1").scalar() == 1
 
 
@@ -138,10 +162,6 @@ def test_failed_step_leaves_nothing(
         database.migrate()
     with closing(sqlite3.connect(tmp_path / "deep" / "reset.sqlite")) as db:
         assert db.execute("SELECT name FROM sqlite_master").fetchall() == []
-
-
-def _never_waits(connection: sqlite3.Connection, _: object) -> None:
-    connection.execute("PRAGMA busy_timeout=0")
 
 
 def test_driver_may_be_named(tmp_path: Path) -> None:
