@@ -87,7 +87,7 @@ def test_reading_before_writing_never_fails_as_locked(database: Database) -> Non
 
 @pytest.mark.parametrize("where", ["same process", "another process"])
 def test_who_writes_is_waited_for(database: Database, where: str) -> None:
-    """In line where threads can see each other, else by looking again: one writes after the other."""
+    """In line where threads see each other, else by looking again: one after the other."""
     database.migrate()
     other = database if where == "same process" else Database(str(database._engine.url))
     written: list[str] = []
