@@ -125,6 +125,7 @@ def _flask_config(settings: Settings) -> dict[str, Any]:
     return {
         # SECRET_KEY stays unset: nothing but the help desk has a session, see DeskSessions.
         "WTF_CSRF_SECRET_KEY": derived(settings.secret_keys, "forms", settings.public_url),
+        "WTF_I18N_ENABLED": False,  # All words are ours; a catalogue would be read for each form.
         "WTF_CSRF_TIME_LIMIT": None,  # A form is good for as long as the session that it is of.
         "TRUSTED_HOSTS": [settings.host, "localhost", "127.0.0.1"],
         "MAX_CONTENT_LENGTH": LARGEST_FORM,

@@ -13,6 +13,11 @@ import sqlalchemy as sa
 from reset.db import Transaction, hold, moment, new_key, stamp
 
 NUMBER_DIGITS = 12
+# Made once: to read a statement costs SQLAlchemy more than to run it.
+_OPEN = sa.text(
+    "INSERT INTO requests (number, address, language, created_at)"
+    " VALUES (:number, :address, :language, :at)"
+)
 _NOTED = sa.text(
     "INSERT INTO events (id, request, at, event, details)"
     " VALUES (:id, :number, :at, :event, :details)"
@@ -53,7 +58,7 @@ class ResetRequest:
 
 def new_number() -> str:
     """Twelve random digits: they count nothing and are easily said on the telephone."""
-    return "".join(secrets.choice("0123456789") for _ in range(NUMBER_DIGITS))
+    return f"{secrets.randbelow(10**NUMBER_DIGITS):0{NUMBER_DIGITS}}"
 
 
 def spoken(number: str) -> str:
@@ -74,10 +79,7 @@ def open_request(
 ) -> None:
     """Store one request."""
     tx.execute(
-        sa.text(
-            "INSERT INTO requests (number, address, language, created_at)"
-            " VALUES (:number, :address, :language, :at)"
-        ),
+        _OPEN,
         {"number": number, "address": address, "language": language, "at": stamp(now)},
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from time import monotonic, time
 from typing import Any, ClassVar, TypeVar, cast
@@ -23,12 +23,14 @@ REDIS_SCHEME = "reset-redis"
 REDIS_TIMEOUT_SECONDS = 0.25
 REDIS_AGAIN_SECONDS = 10
 _INSERT = "INSERT INTO limits (bucket, hits, expires_at) VALUES (:key, :amount, :until)"
-_EXISTS = {"mysql": "ON DUPLICATE KEY UPDATE"}
 # In this order: MySQL sees in the second line what the first has set.
 _COUNT = (
     "hits = CASE WHEN limits.expires_at <= :now THEN 0 ELSE limits.hits END + :amount,"
     " expires_at = CASE WHEN limits.expires_at <= :now THEN :until ELSE limits.expires_at END"
 )
+_HIT = sa.text(f"{_INSERT} ON CONFLICT (bucket) DO UPDATE SET {_COUNT}")
+_HIT_MYSQL = sa.text(f"{_INSERT} ON DUPLICATE KEY UPDATE {_COUNT}")
+_HITS = sa.text("SELECT hits FROM limits WHERE bucket = :key")
 
 _T = TypeVar("_T")
 log = logging.getLogger(__name__)
@@ -55,21 +57,13 @@ class DatabaseStorage(Storage):
         return StoreUnavailable
 
     def incr(self, key: str, expiry: int, amount: int = 1) -> int:
-        now = self._clock()
         with self._db.begin(durable=False) as tx:
-            exists = _EXISTS.get(tx.dialect.name, "ON CONFLICT (bucket) DO UPDATE SET")
-            tx.execute(
-                sa.text(f"{_INSERT} {exists} {_COUNT}"),
-                {
-                    "key": key,
-                    "amount": amount,
-                    "now": stamp(now),
-                    "until": stamp(now + timedelta(seconds=expiry)),
-                },
-            )
-            # Nobody counts in between: the row is locked now.
-            hits = tx.execute(sa.text("SELECT hits FROM limits WHERE bucket = :key"), {"key": key})
-            return int(hits.scalar_one())
+            return self._count(tx, key, expiry, amount)
+
+    def incr_all(self, windows: Sequence[tuple[str, int]]) -> list[int]:
+        """As `incr` by one for each key and its expiry, in one transaction."""
+        with self._db.begin(durable=False) as tx:
+            return [self._count(tx, key, expiry, 1) for key, expiry in windows]
 
     def get(self, key: str) -> int:
         row = self._live(key)
@@ -105,6 +99,14 @@ class DatabaseStorage(Storage):
                 {"now": stamp(self._clock())},
             )
             return [(row.bucket, int(row.hits), moment(row.expires_at)) for row in rows]
+
+    def _count(self, tx: Transaction, key: str, expiry: int, amount: int) -> int:
+        now = self._clock()
+        until = stamp(now + timedelta(seconds=expiry))
+        hit = _HIT_MYSQL if tx.dialect.name == "mysql" else _HIT
+        tx.execute(hit, {"key": key, "amount": amount, "now": stamp(now), "until": until})
+        # Nobody counts in between: the row is locked now.
+        return int(tx.execute(_HITS, {"key": key}).scalar_one())
 
     def _live(self, key: str) -> sa.Row[Any] | None:
         with self._db.read() as tx:
@@ -145,6 +147,12 @@ class RedisStorage(DatabaseStorage):
         own = super().incr
         return self._either(
             lambda: self._redis.incr(key, expiry, amount), lambda: own(key, expiry, amount)
+        )
+
+    def incr_all(self, windows: Sequence[tuple[str, int]]) -> list[int]:
+        own = super().incr_all
+        return self._either(
+            lambda: [self._redis.incr(key, expiry) for key, expiry in windows], lambda: own(windows)
         )
 
     def get(self, key: str) -> int:

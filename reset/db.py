@@ -10,7 +10,8 @@ import itertools
 import logging
 import secrets
 import sqlite3
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,7 +25,7 @@ from reset.engine import open_engine
 from reset.errors import StoreUnavailable
 
 BUSY_TIMEOUT_MS = 5000
-_TIME = "%Y-%m-%dT%H:%M:%S.%fZ"
+_PAUSE_SECONDS = 0.001  # About as long as another process takes to write.
 log = logging.getLogger(__name__)
 
 Transaction = sa.Connection
@@ -32,12 +33,12 @@ Transaction = sa.Connection
 
 def stamp(moment: datetime) -> str:
     """*moment* (aware) as it is kept in the database."""
-    return moment.astimezone(UTC).strftime(_TIME)
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def moment(stamped: str) -> datetime:
     """The aware UTC time of a kept text."""
-    return datetime.strptime(stamped, _TIME).replace(tzinfo=UTC)
+    return datetime.fromisoformat(stamped)
 
 
 _counter = itertools.count()
@@ -60,7 +61,9 @@ class Database:
     def __init__(self, url: str) -> None:
         self._ahead = timedelta(0)
         self._migrated = False
-        if sa.make_url(url).get_backend_name() == "sqlite":
+        self._writer = threading.Lock()
+        self._is_sqlite = sa.make_url(url).get_backend_name() == "sqlite"
+        if self._is_sqlite:
             self._engine = sa.create_engine(url, hide_parameters=True, pool_pre_ping=False)
             _prepare_sqlite(self._engine)
         else:
@@ -77,12 +80,12 @@ class Database:
             StoreUnavailable: the database did not answer or could not write; nothing was kept.
         """
         self._migrate_once()
-        return self._transaction(durable=durable)
+        return self._writing(durable=durable)
 
     def read(self) -> AbstractContextManager[Transaction]:
         """A view for reading; takes no lock that a writer would wait for."""
         self._migrate_once()
-        return self._transaction(read_only=True)
+        return self._transaction(_look if self._is_sqlite else None)
 
     def now(self) -> datetime:
         """The time (UTC) by the clock of the database's server, which all hosts share.
@@ -100,7 +103,7 @@ class Database:
         Raises:
             StoreUnavailable: the database could not be changed.
         """
-        with self._transaction(durable=True) as tx:
+        with self._writing(durable=True) as tx:
             version = migrations.apply(tx)
         self._migrated = True
         return version
@@ -123,15 +126,32 @@ class Database:
             self.migrate()
 
     @contextmanager
-    def _transaction(self, **options: bool) -> Iterator[Transaction]:
+    def _writing(self, *, durable: bool) -> Iterator[Transaction]:
+        if not self._is_sqlite:
+            start = _acknowledge_early if not durable else None
+            with self._transaction(start) as tx:
+                yield tx
+            return
+        # SQLite has one writer and no queue. The threads of one process stand in line here.
+        until = monotonic() + BUSY_TIMEOUT_MS / 1000
+        if not self._writer.acquire(timeout=BUSY_TIMEOUT_MS / 1000):
+            raise StoreUnavailable("busy")
         try:
-            with self._engine.connect() as connection:
-                connection = connection.execution_options(**options)
-                with connection.begin():
-                    yield connection
+            with self._transaction(lambda tx: _lock(tx, durable=durable, until=until)) as tx:
+                yield tx
+        finally:
+            self._writer.release()
+
+    @contextmanager
+    def _transaction(self, start: Callable[[Transaction], object] | None) -> Iterator[Transaction]:
+        try:
+            with self._engine.begin() as connection:
+                if start:
+                    start(connection)
+                yield connection
         except sa.exc.DataError:
             raise  # A value that does not fit: the database is not away, and no retry would help.
-        except (sa.exc.DBAPIError, sa.exc.TimeoutError, OSError) as error:
+        except (sa.exc.DBAPIError, sa.exc.TimeoutError, sqlite3.Error, OSError) as error:
             raise StoreUnavailable(type(error.__cause__ or error).__name__) from error
 
     def _prepare_server(self) -> None:
@@ -142,7 +162,7 @@ class Database:
             cursor = connection.cursor()
             if is_postgresql:
                 # Whatever is usual on that server: what was accepted must be on its disk.
-                cursor.execute(_DURABLE)
+                cursor.execute(_ON_DISK)
             cursor.execute(
                 "SELECT clock_timestamp()" if is_postgresql else "SELECT UTC_TIMESTAMP(6)"
             )
@@ -151,18 +171,46 @@ class Database:
             aware = server if server.tzinfo else server.replace(tzinfo=UTC)
             self._ahead = aware - datetime.now(UTC)
 
-        if is_postgresql:
 
-            @sa.event.listens_for(self._engine, "begin")
-            def _begin(connection: sa.Connection) -> None:
-                if connection.get_execution_options().get("durable") is False:
-                    connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
-
-
-_DURABLE = (
+_ON_DISK = (
     "SELECT set_config('synchronous_commit', 'on', false)"
     " WHERE current_setting('synchronous_commit') = 'off'"
 )
+
+
+def _acknowledge_early(tx: Transaction) -> None:
+    if tx.dialect.name == "postgresql":
+        tx.exec_driver_sql("SET LOCAL synchronous_commit = off")
+
+
+def _look(tx: Transaction) -> None:
+    # By the driver: SQLAlchemy would do ten times as much around it.
+    tx.connection.execute("BEGIN")
+
+
+def _lock(tx: Transaction, *, durable: bool, until: float) -> None:
+    """Begin to write in SQLite, as soon as no other process does, or fail at *until*.
+
+    SQLite's own way to wait looks again after pauses that grow to 100 ms: there who waits longest
+    comes last, and all our threads behind him.
+    """
+    execute = tx.connection.execute
+    # In WAL mode FULL syncs at every commit and NORMAL only at checkpoints.
+    execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+    execute("PRAGMA busy_timeout=0")
+    try:
+        while True:
+            try:
+                # A transaction that starts by reading and then writes can fail as "locked" at once.
+                execute("BEGIN IMMEDIATE")
+                return
+            except sqlite3.OperationalError as error:
+                # The lowest byte is the kind; the rest says why.
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or monotonic() > until:
+                    raise
+            sleep(_PAUSE_SECONDS)
+    finally:
+        execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
 
 
 def hold(tx: Transaction, query: str, **values: str) -> None:
@@ -213,18 +261,6 @@ def _prepare_sqlite(engine: sa.Engine) -> None:
         # What is erased is not to be read out of free pages. Debian sets it, others do not.
         connection.execute("PRAGMA secure_delete=ON")
         _use_wal(connection)
-
-    @sa.event.listens_for(engine, "begin")
-    def _begin(connection: sa.Connection) -> None:
-        options = connection.get_execution_options()
-        if options.get("read_only"):
-            connection.exec_driver_sql("BEGIN")
-            return
-        # In WAL mode FULL syncs at every commit and NORMAL only at checkpoints.
-        level = "FULL" if options.get("durable") else "NORMAL"
-        connection.exec_driver_sql(f"PRAGMA synchronous={level}")
-        # A transaction that starts by reading and then writes can fail as "locked" at once.
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def _use_wal(connection: Any) -> None:

@@ -52,8 +52,7 @@ class ChallengeAsFormState(CSRF):  # type: ignore[misc]  # WTForms ships no type
     """
 
     def generate_csrf_token(self, csrf_token_field: CSRFTokenField) -> str:
-        parts = service()
-        return parts.captcha.issue(now=parts.clock())
+        return ""  # WTForms asks for one also where none is shown: see `shown_challenge`.
 
     def validate_csrf_token(self, form: Any, field: CSRFTokenField) -> None:
         parts = service()
@@ -100,10 +99,14 @@ class RequestForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF ships no types.
 
     @property
     def shown_challenge(self) -> str:
-        """What was sent while it can still be answered (a typo in the e-mail), else a new one."""
+        """What was sent while it can still be answered (a typo in the e-mail), else a new one.
+
+        A new one each time that it is read.
+        """
         if self.is_submitted() and not self._needs_new_challenge:
             return str(self.challenge.data)
-        return str(self.challenge.current_token)
+        parts = service()
+        return parts.captcha.issue(now=parts.clock())
 
     def refuse_captcha(self) -> None:
         """The letters were wrong, or the challenge was spent: show new ones, keep the e-mail."""

@@ -165,7 +165,9 @@ class Limits:
 
     def _exhausted(self, items: Sequence[RateLimitItem], *bucket: str) -> list[RateLimitItem]:
         """Count one hit on each of *items* and return those that are over."""
-        return [item for item in items if not self._strategy.hit(item, *bucket)]
+        windows = [(item.key_for(*bucket), item.get_expiry()) for item in items]
+        hits = self._storage.incr_all(windows)
+        return [item for item, hit in zip(items, hits, strict=True) if hit > item.amount]
 
 
 def _counter(key: str, hits: int, until: datetime) -> Counter:

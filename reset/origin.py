@@ -30,14 +30,14 @@ _SYSTEMS = (
 
 def coarse(address: str, user_agent: str) -> str:
     """Browser, system and network in the page's language: "Chrome en Android, red 190.25.x.x"."""
-    browser = _first(user_agent, _BROWSERS, _("Navegador desconocido"))
-    system = _first(user_agent, _SYSTEMS, "")
+    browser = _first(user_agent, _BROWSERS) or _("Navegador desconocido")
+    system = _first(user_agent, _SYSTEMS)
     device = _("%(browser)s en %(system)s", browser=browser, system=system) if system else browser
     return str(_("%(device)s, red %(network)s", device=device, network=_network(address)))
 
 
-def _first(text: str, names: tuple[tuple[str, str], ...], default: str) -> str:
-    return next((name for mark, name in names if mark in text), default)
+def _first(text: str, names: tuple[tuple[str, str], ...]) -> str:
+    return next((name for mark, name in names if mark in text), "")
 
 
 def _network(address: str) -> str:

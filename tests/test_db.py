@@ -85,6 +85,73 @@ def test_reading_before_writing_never_fails_as_locked(database: Database) -> Non
         assert tx.exec_driver_sql("SELECT COUNT(*) FROM requests").scalar() == 80
 
 
+@pytest.mark.parametrize("where", ["same process", "another process"])
+def test_who_writes_is_waited_for(database: Database, where: str) -> None:
+    """In line where threads see each other, else by looking again: one after the other."""
+    database.migrate()
+    other = database if where == "same process" else Database(str(database._engine.url))
+    written: list[str] = []
+
+    def write() -> None:
+        with other.begin():
+            written.append("second")
+
+    thread = threading.Thread(target=write)
+    with database.begin():
+        thread.start()
+        thread.join(0.1)  # Not let in as long as this one writes.
+        written.append("first")
+    thread.join()
+    assert written == ["first", "second"]
+
+
+def test_threads_of_one_process_leave_the_looking_again_to_one(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They hand over at once: only who is first in line asks whether another process writes."""
+    monkeypatch.setattr("reset.db.sleep", lambda _: pytest.fail("looked again"))
+    threads = [threading.Thread(target=_write_often, args=[database]) for _ in range(4)]
+    database.migrate()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with database.read() as tx:
+        assert tx.exec_driver_sql("SELECT COUNT(*) FROM requests").scalar() == 100
+
+
+def _write_often(database: Database) -> None:
+    for _ in range(25):
+        with database.begin(durable=False) as tx:
+            count = tx.exec_driver_sql("SELECT COUNT(*) FROM requests").scalar()
+            tx.exec_driver_sql(f"INSERT INTO requests VALUES ('{count}', 'a', 'b', NULL, 'es')")
+
+
+@pytest.mark.parametrize("where", ["same process", "another process"])
+def test_turn_that_does_not_come_is_a_store_that_is_down(
+    database: Database, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """Nobody waits for ever for a writer that stands still; the next one is let through."""
+    database.migrate()
+    other = database if where == "same process" else Database(str(database._engine.url))
+    monkeypatch.setattr("reset.db.BUSY_TIMEOUT_MS", 20)
+    with database.begin(), pytest.raises(StoreUnavailable), other.begin():
+        pass
+    with pytest.raises(ZeroDivisionError), other.begin():
+        raise ZeroDivisionError
+    with other.begin() as tx:
+        assert tx.exec_driver_sql("SELECT 1").scalar() == 1
+
+
+def test_reading_waits_for_no_writer(database: Database) -> None:
+    """A page that only looks is shown while another request is stored."""
+    database.migrate()
+    with database.begin() as tx:
+        tx.exec_driver_sql("INSERT INTO requests VALUES ('1', 'a', 'b', NULL, 'es')")
+        with database.read() as view:
+            assert view.exec_driver_sql("SELECT COUNT(*) FROM requests").scalar() == 0
+
+
 def test_failed_step_leaves_nothing(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

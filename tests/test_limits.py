@@ -267,6 +267,19 @@ def test_counters_are_shared_and_exact(
     assert sorted(hits) == list(range(1, 101))
 
 
+def test_window_that_is_over_stops_although_another_is_not(
+    make_app: Callable[..., Flask], make_visitor: Callable[[Flask], Visitor], clock: Clock
+) -> None:
+    """Of two windows each counts every attempt; who is stopped by both waits for the later end."""
+    visitor = make_visitor(make_app(limit_per_ip="2 per minute; 4 per hour"))
+    answers = []
+    for _ in range(3):
+        answers += [post_from(visitor, "192.0.2.1").status_code for _ in range(2)]
+        clock.advance(minutes=1)
+    assert answers == [400, 400, 400, 400, 429, 429]
+    assert post_from(visitor, "192.0.2.1").headers["Retry-After"] == str(57 * 60)
+
+
 def test_counters_hold_no_address_in_clear(visitor: Visitor) -> None:
     """The table of counters does not tell who asked for what."""
     visitor.ask("nadie.de.aqui@example.com")

@@ -11,6 +11,7 @@ from time import thread_time
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from flask import Flask
 from werkzeug.test import TestResponse
 
@@ -28,6 +29,20 @@ def test_request_is_answered_with_a_number(visitor: Visitor, ana: int) -> None:
     assert response.location.rpartition("/")[2] in page
     assert "12 horas" in page
     assert "(605) 371 4545" in page
+
+
+def test_accepting_is_one_durable_commit(visitor: Visitor) -> None:
+    """The disk is waited for once: not for two windows of the client, the captcha, the address."""
+    levels: list[int] = []
+
+    def keep(connection: sa.Connection) -> None:
+        levels.append(connection.exec_driver_sql("PRAGMA synchronous").scalar_one())
+
+    challenge, engine = visitor.challenge(), visitor.parts.database._engine
+    sa.event.listen(engine, "commit", keep)
+    visitor.ask(challenge=challenge)
+    sa.event.remove(engine, "commit", keep)
+    assert levels == [1, 1, 1, 2]  # NORMAL, and last of all FULL.
 
 
 def test_registered_address_gets_the_link(visitor: Visitor, ana: int) -> None:

@@ -31,6 +31,7 @@ _SMALL = frozenset("aeghrt")
 LONGEST = 200  # The page lets forty be typed.
 _PURPOSE = "captcha"
 _RANDOM_BYTES = 15  # With the two before them 34 hex digits: the column of `captcha_spent`.
+_SPEND = sa.text("INSERT INTO captcha_spent (nonce, spent_at) VALUES (:nonce, :now)")
 _IGNORED = re.compile("[\\s.\\-\u00ad\u200b-\u200f\u2010-\u2015\u2060\ufeff]")
 
 
@@ -68,9 +69,10 @@ class Captcha:
     def is_fresh(self, challenge: str, *, now: datetime) -> bool:
         """Whether *challenge* is genuine and young enough; says nothing about its being spent."""
         try:
-            return now - _opened(challenge, self._keys).made_at <= self.lifetime
-        except BadToken:
+            self._open_fresh(challenge, now=now)
+        except CaptchaRefused:
             return False
+        return True
 
     def check(
         self, tx: Transaction, challenge: str, typed: str, *, proof: str = "", now: datetime
@@ -82,9 +84,7 @@ class Captcha:
         Raises:
             CaptchaRefused: the challenge is forged, too old or was already spent.
         """
-        if not self.is_fresh(challenge, now=now):
-            raise CaptchaRefused
-        opened = _opened(challenge, self._keys)
+        opened = self._open_fresh(challenge, now=now)
         _spend(tx, opened.payload.hex(), now=now)
         if proof:
             return _same(opened.number, proof)
@@ -116,6 +116,15 @@ class Captcha:
         """The work that stands for the letters of *challenge*; raises BadToken."""
         opened = _opened(challenge, self._keys)
         return work.puzzle(opened.payload, opened.work_bits, opened.number)
+
+    def _open_fresh(self, challenge: str, *, now: datetime) -> _Opened:
+        try:
+            opened = _opened(challenge, self._keys)
+        except BadToken as error:
+            raise CaptchaRefused from error
+        if now - opened.made_at > self.lifetime:
+            raise CaptchaRefused
+        return opened
 
 
 def answer(challenge: str, keys: Sequence[str]) -> str:
@@ -149,10 +158,7 @@ def purge(tx: Transaction, *, until: datetime, limit: int) -> bool:
 
 def _spend(tx: Transaction, spent: str, *, now: datetime) -> None:
     try:
-        tx.execute(
-            sa.text("INSERT INTO captcha_spent (nonce, spent_at) VALUES (:nonce, :now)"),
-            {"nonce": spent, "now": stamp(now)},
-        )
+        tx.execute(_SPEND, {"nonce": spent, "now": stamp(now)})
     except sa.exc.IntegrityError:
         raise CaptchaRefused from None
 

@@ -24,6 +24,11 @@ from reset.db import Transaction, moment, new_key, stamp
 LEASE = timedelta(minutes=5)
 UNATTENDED = timedelta(minutes=5)  # Workers look several times a second.
 OVERDUE = timedelta(hours=12)  # Source: the portal's manual; then the help desk follows up.
+_ENQUEUE = sa.text(
+    "INSERT INTO outbox (id, request, kind, message_id, content, state, attempts,"
+    " due_at, created_at)"
+    " VALUES (:id, :request, :kind, :message_id, :content, 'queued', 0, :now, :now)"
+)
 
 
 @dataclass(frozen=True)
@@ -99,11 +104,7 @@ def enqueue(
     The id of the visitor's request goes with it, so that the worker's log lines can name it, too.
     """
     tx.execute(
-        sa.text(
-            "INSERT INTO outbox (id, request, kind, message_id, content, state, attempts,"
-            " due_at, created_at)"
-            " VALUES (:id, :request, :kind, :message_id, :content, 'queued', 0, :now, :now)"
-        ),
+        _ENQUEUE,
         {
             "id": new_key(now),
             "request": request,
