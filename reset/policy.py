@@ -11,8 +11,6 @@ from enum import StrEnum
 from functools import cache
 from importlib import resources
 
-from zxcvbn import zxcvbn
-
 LONGEST = 128
 # zxcvbn's time grows with the square of the length; what is weak is so within its first words.
 ESTIMATED = 24
@@ -153,6 +151,8 @@ def is_common(password: str, context: Iterable[str] = ()) -> bool:
     core = re.sub(r"^[\W\d_]+|[\W\d_]+$", "", folded)
     if core in words or core.translate(_LEET) in words or _only_words(folded, words):
         return True
+    from zxcvbn import zxcvbn  # Its lists of words are large: not for who judges no password.
+
     with _zxcvbn_lock:
         scores = [zxcvbn(form[:ESTIMATED], words)["score"] for form in {password, folded} if form]
     return min(scores, default=0) < _GUESSABLE_BELOW
