@@ -17,7 +17,7 @@ from limits import parse_many
 
 import config
 from config import Settings
-from reset import assets, cli, language, logs, overrides, texts
+from reset import arenas, assets, cli, language, logs, overrides, texts
 from reset.accounts import AccountBackend
 from reset.accounts.source import exclusions, open_accounts, upgrades_to
 from reset.bearer import Bearer
@@ -84,6 +84,7 @@ def _serves_a_command() -> bool:
 def _application(
     settings: Settings, accounts: AccountBackend | None, clock: Callable[[], datetime] | None
 ) -> Flask:
+    arenas.share()
     logs.configure(settings.log_format, settings.log_level, zone=settings.timezone)
     app = Flask(__name__, static_url_path=f"{settings.path}/static")
     app.config.update(_flask_config(settings))
