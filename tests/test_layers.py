@@ -23,7 +23,6 @@ STARTS = {
     ),
 }
 FOR_OTHER_SETTINGS = ["psycopg", "pymysql", "redis", "ldap", "sqlparse"]
-FOR_A_PASSWORD = ["zxcvbn"]
 FOR_COMMANDS = ["reset.doctor", "reset.measurement", "reset.cli.trace"]
 FOR_PAGES = ["PIL", "wtforms", "flask_wtf", "reset.web", "reset.views", "reset.help_desk.views"]
 
@@ -62,6 +61,6 @@ def test_process_loads_what_it_uses(process: str, others: list[str], tmp_path: P
         "RESET_ACCOUNTS_URL": f"sqlite:///{tmp_path}/portal.sqlite",
     }
     found = loaded(STARTS[process], **ENVIRON, **stores, FLASK_SKIP_DOTENV="1")
-    others = FOR_OTHER_SETTINGS + FOR_A_PASSWORD + others
+    others = FOR_OTHER_SETTINGS + others
     assert "reset.delivery" in found
     assert [name for name in others if name in found] == []
