@@ -13,6 +13,7 @@ import click
 from flask import Flask
 from flask.cli import FlaskGroup
 from flask_babel import get_locale
+from jinja2.filters import do_wordwrap
 from limits import parse_many
 
 import config
@@ -33,8 +34,9 @@ from reset.help_desk.sessions import derived
 from reset.limits import Limits
 from reset.mail import Letter
 from reset.mail.messages import compose
+from reset.mail.mime import MimeMessage
 from reset.mail.outbox import Retry
-from reset.mail.sender import MimeMessage, Sender
+from reset.mail.sender import Sender
 from reset.metrics import Metrics
 from reset.policy import PROFILES, Policy
 from reset.rules import Rules
@@ -91,6 +93,8 @@ def _application(
     parts = app.extensions["reset"] = _service(app, settings, accounts, clock)
     language.register(app, settings.languages)
     app.jinja_env.filters["tel"] = _dialled
+    # Most of what mails wrap is alike in all of them.
+    app.jinja_env.filters["wordwrap"] = functools.lru_cache(do_wordwrap)
     app.context_processor(functools.partial(_page_values, parts))
     if settings.templates:
         overrides.put_before_ours(app, settings.templates)

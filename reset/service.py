@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # For the names alone: what a process does not use it need no
     from reset.help_desk.operators import Operators
     from reset.limits import Limits
     from reset.mail import Letter
-    from reset.mail.sender import MimeMessage
+    from reset.mail.mime import MimeMessage
     from reset.metrics import Metrics
     from reset.policy import Profile
     from reset.settlement import Settlement

@@ -12,8 +12,8 @@ import pytest
 from tests.conftest import ENVIRON
 
 BELOW = (
-    "flow, bearer, delivery, settlement, audit, policy, captcha, accounts.source, mail.outbox,"
-    " help_desk.operators, help_desk.desk, digest, queue, person, report, pending"
+    "flow, bearer, delivery, letters, settlement, audit, policy, captcha, accounts.source,"
+    " mail.outbox, help_desk.operators, help_desk.desk, digest, queue, person, report, pending"
 )
 STARTS = {
     "web": "from app import create_app; create_app()",

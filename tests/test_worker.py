@@ -15,7 +15,7 @@ from config import Settings
 from reset.accounts import Account
 from reset.errors import AccountsUnavailable, MailDeferred, MailRefused, StoreUnavailable
 from reset.mail.outbox import LEASE, Retry
-from tests.conftest import ADDRESS, Clock, Portal, RecordingSender, Visitor, links_in
+from tests.conftest import ADDRESS, Clock, Portal, RecordingSender, Visitor, links_in, prepared
 
 DOWN = MailDeferred("ConnectionRefusedError", server_down=True)
 GREYLISTED = MailDeferred("451 try again later")
@@ -196,7 +196,7 @@ def test_worker_that_wakes_late_sends_nothing(visitor: Visitor, clock: Clock, an
     (stale,) = delivery.claim(limit=5, now=clock())
     clock.advance(seconds=LEASE.total_seconds())
     visitor.run_worker()
-    assert delivery.prepare_mail(stale, now=clock()) is None
+    assert prepared(visitor.parts, stale, now=clock()) is None
     delivery.note_refused(stale, "550", now=clock())
     assert visitor.trace()[-1] == "mail_sent"
 

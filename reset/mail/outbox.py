@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import random
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.utils import make_msgid
@@ -171,6 +171,22 @@ def depth(tx: Transaction, *, now: datetime) -> Depth:
     return Depth(states, waited if waited > UNATTENDED else timedelta(0))
 
 
+def _of(statement: str) -> sa.TextClause:
+    """*statement* about the messages of the list `:ids`."""
+    return sa.text(statement).bindparams(sa.bindparam("ids", type_=sa.String, expanding=True))
+
+
+_LEASED = _of(
+    "UPDATE outbox SET state = 'sending', attempts = attempts + 1, lease = :lease,"
+    " leased_until = :until WHERE id IN :ids"
+)
+_HELD = "SELECT id, lease FROM outbox WHERE id IN :ids AND state = 'sending' ORDER BY id"
+_STILL = "WHERE id IN :ids AND state = 'sending'"
+_RENEWED = _of(f"UPDATE outbox SET leased_until = :until {_STILL}")
+_SENT = _of(f"UPDATE outbox SET state = 'sent', content = '{{}}', sent_at = :now {_STILL}")
+_DROPPED = _of(f"UPDATE outbox SET state = 'dropped', content = '{{}}' {_STILL}")
+
+
 def claim(tx: Transaction, *, limit: int, now: datetime) -> list[Message]:
     """Lease up to *limit* due messages to this worker, oldest first; may be empty.
 
@@ -183,42 +199,32 @@ def claim(tx: Transaction, *, limit: int, now: datetime) -> list[Message]:
         {"now": stamp(now), "limit": limit},
     ).all()
     lease = secrets.token_hex(16)
-    for row in rows:
+    if rows:
         tx.execute(
-            sa.text(
-                "UPDATE outbox SET state = 'sending', attempts = attempts + 1, lease = :lease,"
-                " leased_until = :until WHERE id = :id"
-            ),
-            {"id": row.id, "lease": lease, "until": stamp(now + LEASE)},
+            _LEASED, {"ids": [r.id for r in rows], "lease": lease, "until": stamp(now + LEASE)}
         )
     return [
         Message(
-            row.id,
-            row.request,
-            row.kind,
-            row.message_id,
-            row.content,
-            row.attempts + 1,
-            lease,
-            moment(row.created_at),
+            *(row.id, row.request, row.kind, row.message_id, row.content),
+            *(row.attempts + 1, lease, moment(row.created_at)),
         )
         for row in rows
     ]
 
 
-def renew(tx: Transaction, message: Message, *, now: datetime) -> bool:
-    """Start the lease anew right before the hand-over; False if another worker has it now."""
-    return _update(tx, message, "leased_until = :until", until=stamp(now + LEASE))
+def renew(tx: Transaction, messages: Sequence[Message], *, now: datetime) -> set[str]:
+    """Start leases anew; returns the ids of those that no other worker has now, as the next two."""
+    return _change(tx, messages, _RENEWED, until=stamp(now + LEASE))
 
 
-def mark_sent(tx: Transaction, message: Message, *, now: datetime) -> bool:
-    """The mail server took the message."""
-    return _update(tx, message, "state = 'sent', content = '{}', sent_at = :now", now=stamp(now))
+def mark_sent(tx: Transaction, messages: Sequence[Message], *, now: datetime) -> set[str]:
+    """The mail server took the messages."""
+    return _change(tx, messages, _SENT, now=stamp(now))
 
 
-def mark_dropped(tx: Transaction, message: Message) -> bool:
+def mark_dropped(tx: Transaction, messages: Sequence[Message]) -> set[str]:
     """There is nobody to write to."""
-    return _update(tx, message, "state = 'dropped', content = '{}'")
+    return _change(tx, messages, _DROPPED)
 
 
 def mark_abandoned(tx: Transaction, message: Message) -> bool:
@@ -268,6 +274,21 @@ def mark_overdue(tx: Transaction, message_id: str, *, now: datetime) -> bool:
 def changed(tx: Transaction, statement: str, **values: str) -> bool:
     """Run an UPDATE of one message; whether it was in the state that the statement names."""
     return tx.execute(sa.text(statement), values).rowcount == 1
+
+
+def _change(
+    tx: Transaction, messages: Sequence[Message], change: sa.TextClause, **values: str
+) -> set[str]:
+    """Change those of *messages* whose lease still holds: few statements, however many they are."""
+    if not messages:
+        return set()
+    lock = "" if tx.dialect.name == "sqlite" else " FOR UPDATE"
+    rows = tx.execute(_of(_HELD + lock), {"ids": [message.id for message in messages]})
+    holders = {row.id: row.lease for row in rows}
+    ours = {message.id for message in messages if holders.get(message.id) == message.lease}
+    if ours:
+        tx.execute(change, {"ids": sorted(ours), **values})
+    return ours
 
 
 def _update(tx: Transaction, message: Message, change: str, **values: str) -> bool:
