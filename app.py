@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import logging
 from collections.abc import Callable
 from datetime import datetime
 from email.utils import parseaddr
@@ -11,16 +10,15 @@ from typing import Any
 from urllib.parse import urlencode
 
 import click
-from flask import Flask, Response, request
+from flask import Flask
 from flask.cli import FlaskGroup
 from flask_babel import get_locale
 from jinja2.filters import do_wordwrap
 from limits import parse_many
-from werkzeug.middleware.proxy_fix import ProxyFix
 
 import config
 from config import Settings
-from reset import assets, cli, faults, files, language, logs, mirror, overrides, texts
+from reset import arenas, assets, cli, language, logs, overrides, texts
 from reset.accounts import AccountBackend
 from reset.accounts.source import exclusions, open_accounts, upgrades_to
 from reset.bearer import Bearer
@@ -28,14 +26,12 @@ from reset.captcha import Captcha
 from reset.db import Database
 from reset.delivery import Delivery
 from reset.digest import Digest, Schedule
-from reset.embed import Headers
 from reset.errors import ConfigurationError
 from reset.flow import Flow
 from reset.help_desk.desk import Desk
 from reset.help_desk.operators import Operators
-from reset.help_desk.sessions import DeskSessions, derived
+from reset.help_desk.sessions import derived
 from reset.limits import Limits
-from reset.logs import RequestIds
 from reset.mail import Letter
 from reset.mail.messages import compose
 from reset.mail.mime import MimeMessage
@@ -46,12 +42,10 @@ from reset.policy import PROFILES, Policy
 from reset.rules import Rules
 from reset.service import Service
 from reset.settlement import Settlement
-from reset.views import FRAMED, pages
 from reset.worker import Worker
 
 LARGEST_FORM = 64 * 1024
 _YEAR_SECONDS = 31_536_000
-log = logging.getLogger("reset.app")
 
 
 def create_app(
@@ -92,31 +86,22 @@ def _serves_a_command() -> bool:
 def _application(
     settings: Settings, accounts: AccountBackend | None, clock: Callable[[], datetime] | None
 ) -> Flask:
+    arenas.share()
     logs.configure(settings.log_format, settings.log_level, zone=settings.timezone)
     app = Flask(__name__, static_url_path=f"{settings.path}/static")
-    app.url_map.merge_slashes = False  # A redirect would follow Host and X-Forwarded-Proto.
     app.config.update(_flask_config(settings))
-    trusted = settings.trusted_proxies > 0
-    app.wsgi_app = RequestIds(app.wsgi_app, trusted=trusted)  # type: ignore[method-assign]
-    if trusted:
-        hops = settings.trusted_proxies
-        app.wsgi_app = ProxyFix(app.wsgi_app, hops, hops, 0, 0, 0)  # type: ignore[method-assign]
-    app.session_interface = DeskSessions(settings.secret_keys, settings.public_url)
     parts = app.extensions["reset"] = _service(app, settings, accounts, clock)
     language.register(app, settings.languages)
-    app.register_blueprint(pages, url_prefix=settings.path or None)
-    faults.register(app)
-    app.after_request(_log_answer)
-    parts.metrics.register(app, requests=FRAMED, files=files.ALL)
-    keys, ancestors, public_url = settings.secret_keys, settings.frame_ancestors, parts.public_url
-    Headers(app, framed=FRAMED, lent=files.LENT, ancestors=ancestors, public_url=public_url)
-    mirror.register(app, keys, public_url, user_header=parts.user_header, clock=parts.clock)
     app.jinja_env.filters["tel"] = _dialled
     # Most of what mails wrap is alike in all of them.
     app.jinja_env.filters["wordwrap"] = functools.lru_cache(do_wordwrap)
     app.context_processor(functools.partial(_page_values, parts))
     if settings.templates:
         overrides.put_before_ours(app, settings.templates)
+    if not _serves_a_command():  # Those have no visitors, and are quicker and smaller without.
+        from reset import web
+
+        web.register(app, parts)
     return app
 
 
@@ -258,14 +243,6 @@ def _rules(settings: Settings) -> Rules:
         retention=settings.retention,
         mails_per_account=parse_many(settings.limit_per_address),
     )
-
-
-def _log_answer(response: Response) -> Response:
-    # Not the path, which may hold a link, but the rule that it follows.
-    page = request.url_rule.rule if request.url_rule else "-"
-    fields = {"method": request.method, "page": page, "status": response.status_code}
-    log.debug("request done", extra=fields)
-    return response
 
 
 def _dialled(phone: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import time, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
@@ -16,11 +17,14 @@ from reset import language, logs
 from reset.accounts import source
 from reset.accounts.source import Source
 from reset.brand import LIGHT_PAGE, Brand
-from reset.captcha import ALPHABET, audio
+from reset.captcha import ALPHABET
 from reset.errors import ConfigurationError
 from reset.loopback import is_loopback
 from reset.policy import PROFILES
 from reset.values import PREFIX, Network, Values
+
+if TYPE_CHECKING:
+    from reset.captcha.audio import Voice
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,7 @@ class Settings:
     link_lifetime: timedelta
     captcha_length: int
     captcha_lifetime: timedelta
-    captcha_voice: audio.Voice = field(repr=False)
+    captcha_voice: Voice | None = field(repr=False)
     limit_per_ip: str
     limit_per_address: str
     ratelimit_storage_uri: str = field(repr=False)
@@ -198,14 +202,19 @@ def _mail(read: Values) -> MailSettings:
     return mail
 
 
-def _voice(read: Values) -> audio.Voice:
+def _voice(read: Values) -> Voice | None:
+    """The operator's own; None is the one that comes with the service."""
     folder = read.text("CAPTCHA_VOICE_DIR")
+    if not folder:
+        return None
+    from reset.captcha import audio
+
     try:
-        return audio.load(Path(folder or audio.VOICE_DIR), ALPHABET)
+        return audio.load(Path(folder), ALPHABET)
     except ConfigurationError as error:
         for sentence in error.faults:
             read.fault("CAPTCHA_VOICE_DIR", sentence)
-        return audio.load(audio.VOICE_DIR, ALPHABET)
+        return None
 
 
 def _brand(read: Values) -> Brand:

@@ -161,10 +161,12 @@ def all_commands(
     group: click.Group = commands, path: str = "flask reset"
 ) -> Iterator[tuple[str, click.Command]]:
     """Every command with the words that call it."""
-    for name, command in sorted(group.commands.items()):
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
         if isinstance(command, click.Group):
             yield from all_commands(command, f"{path} {name}")
-        else:
+        elif command:
             yield f"{path} {name}", command
 
 

@@ -6,17 +6,17 @@ import logging
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from time import monotonic, time
-from typing import Any, ClassVar, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 import sqlalchemy as sa
-from limits.storage import RedisStorage as OfRedis
 from limits.storage import Storage, storage_from_string
-from redis import Redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from reset.db import Database, Transaction, delete_oldest, moment, stamp
 from reset.errors import StoreUnavailable
+
+if TYPE_CHECKING:
+    from limits.storage import RedisStorage as OfRedis
+    from redis import Redis
 
 SCHEME = "reset-database"
 REDIS_SCHEME = "reset-redis"
@@ -134,13 +134,17 @@ class RedisStorage(DatabaseStorage):
         database: Database,
         clock: Callable[[], datetime],
     ) -> None:
+        # Only where it is used: the library would take every process time and memory.
+        from redis.backoff import NoBackoff
+        from redis.retry import Retry
+
         super().__init__(uri, database=database, clock=clock)
         options: dict[str, Any] = {
             "socket_timeout": REDIS_TIMEOUT_SECONDS,
             "socket_connect_timeout": REDIS_TIMEOUT_SECONDS,
             "retry": Retry(NoBackoff(), 1),  # Of its own it would wait for seconds.
         }
-        self._redis = cast(OfRedis, storage_from_string(redis_url, **options))
+        self._redis = cast("OfRedis", storage_from_string(redis_url, **options))
         self._again_at = monotonic()
 
     def incr(self, key: str, expiry: int, amount: int = 1) -> int:
@@ -173,7 +177,7 @@ class RedisStorage(DatabaseStorage):
         return self._either(self._live_in_redis, super().live)
 
     def _live_in_redis(self) -> list[tuple[str, int, datetime]]:
-        redis = cast(Redis, self._redis.get_connection())
+        redis = cast("Redis", self._redis.get_connection())
         prefix = self._redis.prefixed_key("")
         keys = sorted(key.decode() for key in redis.scan_iter(f"{prefix}LIMITER/*", count=1000))
         now, found = self._clock(), []

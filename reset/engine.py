@@ -7,10 +7,9 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any
 from urllib.parse import quote
 
-import psycopg
 import sqlalchemy as sa
 
 from reset.loopback import is_loopback
@@ -99,6 +98,9 @@ def _unicode_lower(value: object) -> object:
 
 
 def _postgresql(url: sa.URL) -> sa.Engine:
+    # Only where it is used: its library would take every process time and memory.
+    from reset import postgresql
+
     milliseconds = _SERVER_SECONDS * 1000
     options = f"-c statement_timeout={milliseconds} -c lock_timeout={milliseconds}"
     if "options" in url.query:  # The last one counts: what the operator sets stays set.
@@ -110,24 +112,10 @@ def _postgresql(url: sa.URL) -> sa.Engine:
     engine = _pooled(url.update_query_dict(wanted), {"prepare_threshold": None})
 
     @sa.event.listens_for(engine, "do_connect")
-    def _connect(_: object, __: object, arguments: Any, parameters: Any) -> psycopg.Connection:
-        return _Impatient.connect(*arguments, **parameters)
+    def _connect(_: object, __: object, arguments: Any, parameters: Any) -> Any:
+        return postgresql.Impatient.connect(*arguments, **parameters)
 
     return engine
-
-
-class _Impatient(psycopg.Connection[Any]):
-    """A connection on which nothing waits for ever, not even for a server that has stopped."""
-
-    patience: float = TIMEOUT_SECONDS
-
-    def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
-        try:
-            return super().wait(gen, interval, timeout or self.patience)
-        except psycopg.OperationalError:
-            if self.pgconn.transaction_status == psycopg.pq.TransactionStatus.ACTIVE:
-                self.pgconn.finish()  # Else the pool would wait for the same answer once more.
-            raise
 
 
 @contextmanager
@@ -140,7 +128,7 @@ def patience(connection: sa.Connection) -> Iterator[None]:
         yield
         return
     connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
-    patient = cast(_Impatient, connection.connection.dbapi_connection)
+    patient: Any = connection.connection.dbapi_connection
     patient.patience = _PATIENCE_SECONDS
     try:
         yield
@@ -190,7 +178,8 @@ def _pooled(url: sa.URL, arguments: dict[str, Any]) -> sa.Engine:
 
 def is_refusal(error: sa.exc.DBAPIError) -> bool:
     """Whether the portal's own rule (a trigger, a check) does not take what was to be written."""
-    if isinstance(error.orig, (psycopg.errors.RaiseException, psycopg.errors.CheckViolation)):
+    # PostgreSQL, by its manual's appendix A: RAISE of a trigger, and a CHECK that does not hold.
+    if getattr(error.orig, "sqlstate", None) in ("P0001", "23514"):
         return True
     if isinstance(error.orig, sqlite3.IntegrityError):
         return error.orig.sqlite_errorname.endswith(("_TRIGGER", "_CHECK"))

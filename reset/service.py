@@ -4,31 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
-from zoneinfo import ZoneInfo
 
 from flask import current_app
 
-from reset.accounts import AccountBackend
-from reset.bearer import Bearer
-from reset.brand import Brand
-from reset.captcha import Captcha
-from reset.db import Database
-from reset.delivery import Delivery
-from reset.flow import Flow
-from reset.help_desk.desk import Desk
-from reset.help_desk.operators import Operators
-from reset.limits import Limits
-from reset.mail import Letter
-from reset.mail.mime import MimeMessage
-from reset.metrics import Metrics
-from reset.policy import Profile
-from reset.settlement import Settlement
-from reset.worker import Worker
+if TYPE_CHECKING:  # For the names alone: what a process does not use it need not load.
+    from datetime import datetime, timedelta
+    from zoneinfo import ZoneInfo
 
-if TYPE_CHECKING:
     from config import Settings
+    from reset.accounts import AccountBackend
+    from reset.bearer import Bearer
+    from reset.brand import Brand
+    from reset.captcha import Captcha
+    from reset.db import Database
+    from reset.delivery import Delivery
+    from reset.flow import Flow
+    from reset.help_desk.desk import Desk
+    from reset.help_desk.operators import Operators
+    from reset.limits import Limits
+    from reset.mail import Letter
+    from reset.mail.mime import MimeMessage
+    from reset.metrics import Metrics
+    from reset.policy import Profile
+    from reset.settlement import Settlement
+    from reset.worker import Worker
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import pkgutil
 import re
+from importlib import import_module
 from itertools import chain
 
+import click
 import pytest
 from babel.messages.pofile import read_po
 
 from manual import pages, pictures, reference
+from reset import cli
 
 ROOT = pages.ROOT
 IMG = pages.DOCS / "img"
@@ -44,6 +48,13 @@ def test_every_command_is_in_the_reference() -> None:
     for path, command in reference.all_commands():
         assert command.help, path
         assert f"| `{path}" in page
+
+
+def test_every_command_can_be_called() -> None:
+    """Those of all modules: they are read in one by one, when they are asked for."""
+    for module in pkgutil.iter_modules(cli.__path__):
+        import_module(f"reset.cli.{module.name}")
+    assert cli.commands.list_commands(click.Context(cli.commands)) == sorted(cli.commands.commands)
 
 
 @pytest.mark.parametrize("name", ["../README", *NAMES])

@@ -14,14 +14,17 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from reset.captcha import audio, image, work
-from reset.captcha.audio import Voice
+from reset.captcha import work
 from reset.db import Transaction, delete_oldest, stamp
 from reset.errors import BadToken, CaptchaRefused
 from reset.tokens import Tokens
+
+if TYPE_CHECKING:
+    from reset.captcha.audio import Voice
 
 # Both cases only where the shapes differ, and no letter that looks or sounds like another one.
 ALPHABET = "ADFHJLNQRTWXaeghrt"
@@ -57,7 +60,7 @@ class Captcha:
     ) -> None:
         self._keys = list(keys)
         self._length = length
-        self._voice = voice or audio.load(audio.VOICE_DIR, ALPHABET)
+        self._voice = voice
         self._work_bits = work_bits
         self.lifetime = lifetime
 
@@ -100,6 +103,8 @@ class Captcha:
         Raises:
             BadToken: it was not issued with one of our keys.
         """
+        from reset.captcha import image  # Pillow is for the web alone, not for the mail worker.
+
         opened = _opened(challenge, self._keys)
         return image.draw(opened.letters, opened.derive("draw"))
 
@@ -109,8 +114,11 @@ class Captcha:
         Raises:
             BadToken: it was not issued with one of our keys.
         """
+        from reset.captcha import audio
+
         opened = _opened(challenge, self._keys)
-        return audio.speak(opened.letters, opened.derive("speak"), self._voice)
+        voice = self._voice or audio.load(audio.VOICE_DIR, ALPHABET)
+        return audio.speak(opened.letters, opened.derive("speak"), voice)
 
     def puzzle(self, challenge: str) -> str:
         """The work that stands for the letters of *challenge*; raises BadToken."""

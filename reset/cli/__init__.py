@@ -2,20 +2,6 @@
 
 from __future__ import annotations
 
-from reset.cli import (  # noqa: F401 - each adds its commands
-    accounts,
-    audit,
-    doctor,
-    keys,
-    limits,
-    mail,
-    operators,
-    outbox,
-    person,
-    processes,
-    trace,
-    uniform,
-)
 from reset.cli.root import REFUSED, commands, refuse_to_start
 
 __all__ = ["REFUSED", "commands", "refuse_to_start"]

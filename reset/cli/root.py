@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 
 import click
 from flask import current_app
@@ -12,6 +13,35 @@ from reset.service import service
 
 CANNOT_START = 3  # Told apart from other failures in gunicorn.conf.py.
 REFUSED = "reset_refused"
+_MODULES = {
+    "accounts": "accounts",
+    "audit": "audit",
+    "doctor": "doctor",
+    "keys": "keys",
+    "limits": "limits",
+    "mail": "mail",
+    "migrate": "processes",
+    "operators": "operators",
+    "outbox": "outbox",
+    "person": "person",
+    "prove-uniform": "uniform",
+    "purge": "processes",
+    "restored": "processes",
+    "trace": "trace",
+    "worker": "processes",
+}
+
+
+class _Commands(AppGroup):
+    """Reads the module of a command when it is asked for: the mail worker needs no doctor."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(_MODULES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in _MODULES:
+            import_module(f"reset.cli.{_MODULES[cmd_name]}")
+        return super().get_command(ctx, cmd_name)
 
 
 @click.pass_context
@@ -31,4 +61,4 @@ def refuse_to_start(faults: list[str]) -> None:
         raise SystemExit(CANNOT_START)
 
 
-commands = AppGroup("reset", callback=_prepare, help="Operate the password reset service.")
+commands = _Commands("reset", callback=_prepare, help="Operate the password reset service.")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+import signal
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.servers.service import Host
+from tests.servers.service import ROOT, Answer, Host, until
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +31,12 @@ def said(host: Host, request: str) -> str:
         line.sendall(request.replace("\n", "\r\n").encode())
         line.shutdown(socket.SHUT_WR)
         return b"".join(iter(lambda: line.recv(65536), b"")).decode("utf-8", "replace")
+
+
+def page(host: Host) -> Answer:
+    """The form, over a connection of its own."""
+    with host.client() as client:
+        return client.get("/")
 
 
 HEADS = [
@@ -79,3 +88,38 @@ def test_trace_gives_nothing_back(host: Host) -> None:
     )
     assert answer.split(" ")[1] == "405"
     assert "s3cr3t" not in answer
+
+
+def test_reload_reads_code_and_settings_anew(tmp_path: Path) -> None:
+    """Though the first processes were given the code that their parent had read."""
+    root = tmp_path / "service"
+    for part in ("reset", "templates", "translations", "static"):
+        shutil.copytree(ROOT / part, root / part)
+    for part in ("app.py", "config.py", "gunicorn.conf.py"):
+        shutil.copy(ROOT / part, root / part)
+    settings, code = root / ".env", root / "reset" / "embed.py"
+    settings.touch(mode=0o600)
+    environ = {
+        "FLASK_SKIP_DOTENV": "",
+        "RESET_DATABASE_URL": f"sqlite:///{tmp_path}/reset.sqlite",
+        "RESET_ACCOUNTS_URL": f"sqlite:///{tmp_path}/portal.sqlite",
+    }
+    with Host(tmp_path, environ, web_workers=1, root=root) as host:
+        web = host.start_web()
+        before, old = page(host), host.web_children(web)
+        code.write_text(code.read_text("utf-8").replace('"noindex"', '"noindex, nofollow"'))
+        settings.write_text("RESET_NOTICE='Hoy cerramos a las 15:00'\n")
+        web.send_signal(signal.SIGHUP)
+        until(lambda: (now := host.web_children(web)) and not {*now} & {*old})
+        after = page(host)
+    headers = [dict(answer.headers)["X-Robots-Tag"] for answer in (before, after)]
+    assert headers == ["noindex", "noindex, nofollow"]
+    assert ["Hoy cerramos" in answer.body for answer in (before, after)] == [False, True]
+
+
+def test_processes_share_no_connection(host: Host) -> None:
+    """The one that starts the others, and gives them what it has open, has no store open."""
+    (web,) = host.processes
+    assert page(host).status == 200
+    links = [link.readlink().name for link in Path(f"/proc/{web.pid}/fd").iterdir()]
+    assert [name for name in links if "sqlite" in name] == []

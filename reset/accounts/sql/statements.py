@@ -10,7 +10,6 @@ from decimal import Decimal
 from typing import Any
 
 import sqlalchemy as sa
-import sqlparse
 
 from reset.accounts.sql import Table
 
@@ -153,11 +152,17 @@ def _statement_fault(sql: str, known: set[str]) -> str | None:
 
 
 def _split(sql: str) -> list[str]:
+    if not sql:
+        return []
+    import sqlparse  # Here, since few operators write SQL of their own.
+
     return [str(statement) for statement in sqlparse.split(sql, strip_semicolon=True)]
 
 
 def _verb(statement: str) -> str:
     """The first word of *statement* that stands in no comment, in capitals."""
+    import sqlparse
+
     parsed: Any = next(iter(sqlparse.parse(statement)), None)
     first = parsed and parsed.token_first(skip_cm=True)
     return str(first.normalized).upper() if first else ""
