@@ -178,7 +178,7 @@ def _service(
         settlement=settlement,
         delivery=delivery,
         captcha=captcha,
-        limits=_limits(app, settings, database, clock, metrics),
+        limits=_limits(settings, database, clock, metrics),
         desk=Desk(database, accounts, rules),
         operators=Operators(database, keys, context),
         user_header=settings.help_desk_user_header,
@@ -200,14 +200,12 @@ def _service(
 
 
 def _limits(
-    app: Flask,
     settings: Settings,
     database: Database,
     clock: Callable[[], datetime],
     metrics: Metrics,
 ) -> Limits:
     return Limits(
-        app,
         database,
         per_ip=settings.limit_per_ip,
         per_address=settings.limit_per_address,
