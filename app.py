@@ -33,6 +33,7 @@ from reset.flow import Flow
 from reset.help_desk.desk import Desk
 from reset.help_desk.operators import Operators
 from reset.help_desk.sessions import DeskSessions, derived
+from reset.kept import KeptPages
 from reset.limits import Limits
 from reset.logs import RequestIds
 from reset.mail import Letter
@@ -178,6 +179,7 @@ def _service(
         settlement=settlement,
         delivery=delivery,
         captcha=captcha,
+        kept=KeptPages(keep=settings.templates is None),
         limits=_limits(settings, database, clock, metrics),
         desk=Desk(database, accounts, rules),
         operators=Operators(database, keys, context),
@@ -254,6 +256,8 @@ def _rules(settings: Settings) -> Rules:
 
 
 def _log_answer(response: Response) -> Response:
+    if not log.isEnabledFor(logging.DEBUG):
+        return response
     # Not the path, which may hold a link, but the rule that it follows.
     page = request.url_rule.rule if request.url_rule else "-"
     fields = {"method": request.method, "page": page, "status": response.status_code}

@@ -19,6 +19,7 @@ from reset.delivery import Delivery
 from reset.flow import Flow
 from reset.help_desk.desk import Desk
 from reset.help_desk.operators import Operators
+from reset.kept import KeptPages
 from reset.limits import Limits
 from reset.mail import Letter
 from reset.mail.sender import MimeMessage
@@ -49,6 +50,7 @@ class Service:
     exclusions: Sequence[str]
     upgrades_to: str | None
     captcha: Captcha
+    kept: KeptPages
     limits: Limits
     operators: Operators
     desk: Desk
