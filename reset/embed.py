@@ -76,7 +76,7 @@ class Headers:
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         def start(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
             ours = self._special.get(request.endpoint or "", self._usual)
-            return start_response(status, [*_kept_by_nobody(headers), *ours], *rest)
+            return start_response(status, _kept_by_nobody([*headers, *ours]), *rest)
 
         return self._app(environ, start)
 
