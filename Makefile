@@ -3,7 +3,7 @@ PYTHON ?= python3
 PORT_OFFSET ?= 0
 BIN := .venv/bin
 
-.PHONY: run trace test soak manual translations lock
+.PHONY: run trace test soak bench manual translations lock
 
 run: .venv/run.stamp
 	@PORT_OFFSET=$(PORT_OFFSET) $(BIN)/python -m demo.run
@@ -26,12 +26,21 @@ soak: .venv/test.stamp .venv/ldap.stamp
 	    tests/soak tests/integration/test_state.py tests/integration/test_install.py && \
 	    exit $$times
 
+# The speed and size of the service, in one table: build/bench/table.md (under 10 minutes, on a
+# machine with nothing else to do).
+bench: .venv/run.stamp .venv/bench.stamp
+	$(BIN)/python -m bench
+
 .venv/run.stamp: requirements.txt demo/requirements.txt | .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt -r demo/requirements.txt
 	@touch $@
 
 .venv/test.stamp: requirements-dev.txt | .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch $@
+
+.venv/bench.stamp: bench/requirements.txt | .venv/run.stamp
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r bench/requirements.txt
 	@touch $@
 
 # python-ldap is compiled; where it cannot be, its tests are left out and say so.
@@ -58,7 +67,7 @@ translations: .venv/run.stamp
 
 # Writes the exact versions and hashes of everything (needs uv).
 lock:
-	for of in requirements demo/requirements requirements-ldap requirements-dev; do \
+	for of in requirements demo/requirements bench/requirements requirements-ldap requirements-dev; do \
 	    uv pip compile -q --universal --generate-hashes --no-emit-index-url --python-version 3.11 \
 	        --custom-compile-command "make lock" $$of.in -o $$of.txt || exit 1; \
 	done

@@ -14,6 +14,7 @@ import click
 from flask import Flask, Response, request
 from flask.cli import FlaskGroup
 from flask_babel import get_locale
+from jinja2.filters import do_wordwrap
 from limits import parse_many
 from werkzeug.middleware.proxy_fix import ProxyFix
 
@@ -38,8 +39,9 @@ from reset.limits import Limits
 from reset.logs import RequestIds
 from reset.mail import Letter
 from reset.mail.messages import compose
+from reset.mail.mime import MimeMessage
 from reset.mail.outbox import Retry
-from reset.mail.sender import MimeMessage, Sender
+from reset.mail.sender import Sender
 from reset.metrics import Metrics
 from reset.policy import PROFILES, Policy
 from reset.rules import Rules
@@ -111,6 +113,8 @@ def _application(
     Headers(app, framed=FRAMED, lent=files.LENT, ancestors=ancestors, public_url=public_url)
     mirror.register(app, keys, public_url, user_header=parts.user_header, clock=parts.clock)
     app.jinja_env.filters["tel"] = _dialled
+    # Most of what mails wrap is alike in all of them.
+    app.jinja_env.filters["wordwrap"] = functools.lru_cache(do_wordwrap)
     app.context_processor(functools.partial(_page_values, parts))
     if settings.templates:
         overrides.put_before_ours(app, settings.templates)

@@ -148,7 +148,7 @@ def begin_the_day(demo: Demo) -> None:
         outbox.mark_abandoned(tx, refused)
         answer = "552 5.2.2 Mailbox full"
         audit.note(tx, refused.request, "mail_refused", now=night, answer=answer, attempt=1)
-        outbox.mark_sent(tx, unused, now=night)
+        outbox.mark_sent(tx, [unused], now=night)
         audit.note(tx, unused.request, "mail_sent", now=night, attempt=1)
     database.close()
 

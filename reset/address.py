@@ -49,6 +49,8 @@ def normalise(typed: str) -> str:
 
 def has_address(stored: str, address: str | None) -> bool:
     """Whether the portal's spelling *stored* is the normalised *address*."""
+    if stored == address:  # As nearly all are: reading them costs more than finding them.
+        return True
     try:
         return normalise(stored) == address
     except InvalidAddress:
@@ -57,6 +59,8 @@ def has_address(stored: str, address: str | None) -> bool:
 
 def spellings(address: str) -> list[str]:
     """The lower-case spellings under which a portal may store a normalised *address*."""
+    if "xn--" not in address and address.isascii():
+        return [address]
     unicode_form = validate_email(
         address, check_deliverability=False, globally_deliverable=False
     ).normalized.lower()

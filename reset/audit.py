@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -12,6 +13,13 @@ import sqlalchemy as sa
 from reset.db import Transaction, hold, moment, new_key, stamp
 
 NUMBER_DIGITS = 12
+_NOTED = sa.text(
+    "INSERT INTO events (id, request, at, event, details)"
+    " VALUES (:id, :number, :at, :event, :details)"
+)
+_ASKED = sa.text(
+    "SELECT number, address, language, created_at, closed_at FROM requests WHERE number IN :numbers"
+).bindparams(sa.bindparam("numbers", type_=sa.String, expanding=True))
 
 
 @dataclass(frozen=True)
@@ -21,6 +29,16 @@ class Event:
     at: datetime
     name: str
     details: dict[str, str | int]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a mail for a request is about; ``is_open`` tells whether it is still wanted."""
+
+    address: str
+    language: str
+    created_at: datetime
+    is_open: bool
 
 
 @dataclass(frozen=True)
@@ -66,19 +84,25 @@ def open_request(
 
 def note(tx: Transaction, number: str, event: str, *, now: datetime, **details: str | int) -> None:
     """Add a line to the trace of request *number*; *details* are read by the help desk."""
-    tx.execute(
-        sa.text(
-            "INSERT INTO events (id, request, at, event, details)"
-            " VALUES (:id, :number, :at, :event, :details)"
-        ),
+    note_all(tx, [(number, event, details)], now=now)
+
+
+def note_all(
+    tx: Transaction, lines: Sequence[tuple[str, str, Mapping[str, str | int]]], *, now: datetime
+) -> None:
+    """Add (number, event, details) as lines to traces, in that order."""
+    rows = [
         {
             "id": new_key(now),
             "number": number,
             "at": stamp(now),
             "event": event,
             "details": json.dumps(details, ensure_ascii=False),
-        },
-    )
+        }
+        for number, event, details in lines
+    ]
+    if rows:
+        tx.execute(_NOTED, rows)
 
 
 def count(tx: Transaction, number: str, event: str, *, since: datetime | None = None) -> int:
@@ -107,6 +131,14 @@ def language_of(tx: Transaction, number: str) -> str:
     return str(found.scalar_one())
 
 
+def asked(tx: Transaction, numbers: Sequence[str]) -> dict[str, Asked]:
+    """The requests of *numbers*, by number."""
+    return {
+        row.number: Asked(row.address, row.language, moment(row.created_at), row.closed_at is None)
+        for row in tx.execute(_ASKED, {"numbers": list(numbers)})
+    }
+
+
 def is_open(tx: Transaction, number: str) -> bool:
     """Whether the mail of request *number* is still wanted."""
     found = tx.execute(
@@ -116,13 +148,15 @@ def is_open(tx: Transaction, number: str) -> bool:
     return found.scalar() is not None
 
 
-def hold_alike(tx: Transaction, number: str) -> None:
-    """Let no other worker mail the address of request *number* until *tx* ends."""
+def hold_alike(tx: Transaction, *numbers: str) -> None:
+    """Let no other worker mail the addresses of requests *numbers* until *tx* ends."""
+    named = {f"number{at}": number for at, number in enumerate(numbers)}
+    listed = ", ".join(f":{name}" for name in named)
     hold(
         tx,
-        "SELECT number FROM requests WHERE address ="
-        " (SELECT address FROM requests WHERE number = :number) ORDER BY number",
-        number=number,
+        "SELECT number FROM requests WHERE address IN"
+        f" (SELECT address FROM requests WHERE number IN ({listed})) ORDER BY number",
+        **named,
     )
 
 
@@ -195,25 +229,28 @@ def last_answer(tx: Transaction, number: str, mail: str) -> str:
 
 
 def purge(tx: Transaction, *, before: datetime, unless: str, limit: int) -> int:
-    """Delete up to *limit* requests older than *before* with all that hangs on them; how many.
+    """Delete about *limit* requests older than *before* with all that hangs on them; how many.
 
     Nothing may have happened to them since: a mail that left late brought a link that lives on.
-    *unless* is a SELECT of the numbers that are still needed.
+    *unless* is a subquery for `EXISTS`: it finds what still needs a row of `requests`.
     """
-    old = (
-        f"FROM requests WHERE created_at < :before AND number NOT IN ({unless})"
+    # The conditions for a few at a time: over all that is old, PostgreSQL joins whole tables.
+    delete = sa.text(
+        f"DELETE FROM requests WHERE number IN :numbers AND NOT EXISTS ({unless})"
         " AND NOT EXISTS (SELECT 1 FROM events WHERE request = number AND at >= :before)"
-    )
-    found = tx.execute(
-        sa.text(f"SELECT number {old} ORDER BY created_at LIMIT :limit"),
-        {"before": stamp(before), "limit": limit},
-    )
-    numbers = [row.number for row in found]
-    if not numbers:
-        return 0
-    # Not in one statement: MySQL knows no limit there. So the conditions are looked at again.
-    delete = sa.text(f"DELETE {old} AND number IN :numbers")
-    return tx.execute(
-        delete.bindparams(sa.bindparam("numbers", expanding=True)),
-        {"before": stamp(before), "numbers": numbers},
-    ).rowcount
+    ).bindparams(sa.bindparam("numbers", type_=sa.String, expanding=True))
+    purged, last = 0, ""
+    while purged < limit:
+        old = tx.execute(
+            sa.text(
+                "SELECT number, created_at FROM requests WHERE created_at > :last"
+                " AND created_at < :before ORDER BY created_at LIMIT :limit"
+            ),
+            {"last": last, "before": stamp(before), "limit": limit},
+        ).all()
+        if not old:
+            break
+        last = old[-1].created_at
+        numbers = [row.number for row in old]
+        purged += tx.execute(delete, {"before": stamp(before), "numbers": numbers}).rowcount
+    return purged

@@ -146,7 +146,7 @@ class Bearer:
             raise LinkUsed
 
     def _usable(self, token: str, *, now: datetime) -> OpenLink:
-        link, made_at = self._genuine(token)
+        link, made_at, language = self._genuine(token)
         if link.state == "used":
             raise LinkUsed
         if link.state == "closed":
@@ -158,19 +158,19 @@ class Bearer:
         account = self._accounts.get(link.account)
         if account is None or account.obstacle or not self._rules.is_unchanged(link, account):
             raise LinkReplaced
-        with self._db.read() as tx:
-            return OpenLink(link, account, audit.language_of(tx, link.request))
+        return OpenLink(link, account, language)
 
-    def _genuine(self, token: str) -> tuple[Link, datetime]:
+    def _genuine(self, token: str) -> tuple[Link, datetime, str]:
+        """The link behind *token*, when that was made, and the language of its request."""
         try:
             payload, made_at = self._rules.link_tokens.read(token)
         except BadToken as error:
             raise LinkUnknown from error
         with self._db.read() as tx:
             link = links.get(tx, payload.hex())
-        if link is None:
-            raise LinkUnknown
-        return link, made_at
+            if link is None:
+                raise LinkUnknown
+            return link, made_at, audit.language_of(tx, link.request)
 
     def _denied(self, tx: Transaction, token: str) -> tuple[str, datetime]:
         """The request that *token* is from, and when it was made."""

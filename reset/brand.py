@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 READABLE = 4.5  # Source: WCAG 2.2, SC 1.4.3.
@@ -27,22 +28,22 @@ class Brand:
     notice: str = ""
     background: str = LIGHT_PAGE
 
-    @property
+    @cached_property
     def on_color(self) -> str:
         """White or black, whichever can be read on the brand's colour."""
         return ink_on(self.color)
 
-    @property
+    @cached_property
     def dark_color(self) -> str:
         """The brand's colour for dark pages."""
         return readable(self.color, DARK_PAGE)
 
-    @property
+    @cached_property
     def on_dark_color(self) -> str:
         """Black or white, whichever can be read on it."""
         return ink_on(self.dark_color)
 
-    @property
+    @cached_property
     def quiet_outside(self) -> str:
         """Small print on ``background``."""
         return readable(_QUIET, self.background)

@@ -15,7 +15,7 @@ from redis import Redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from reset.db import Database, Transaction, moment, stamp
+from reset.db import Database, Transaction, delete_oldest, moment, stamp
 from reset.errors import StoreUnavailable
 
 SCHEME = "reset-database"
@@ -192,6 +192,6 @@ class RedisStorage(DatabaseStorage):
         return own()
 
 
-def purge(tx: Transaction, *, now: datetime) -> None:
-    """Forget counters whose window is over."""
-    tx.execute(sa.text("DELETE FROM limits WHERE expires_at <= :now"), {"now": stamp(now)})
+def purge(tx: Transaction, *, now: datetime, limit: int) -> bool:
+    """Forget counters whose window is over; True if more are left."""
+    return delete_oldest(tx, "limits", "expires_at", until=now, limit=limit)

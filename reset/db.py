@@ -178,6 +178,24 @@ def hold(tx: Transaction, query: str, **values: str) -> None:
         tx.execute(sa.text(f"{query} {lock}"), values).all()
 
 
+def delete_oldest(tx: Transaction, table: str, column: str, *, until: datetime, limit: int) -> bool:
+    """Delete about *limit* rows of *table* whose time in *column* is over; True if more are left.
+
+    By times, not by keys: so the index that finds them serves the deletion, too.
+    """
+    last = tx.execute(
+        sa.text(
+            f"SELECT {column} FROM {table} WHERE {column} <= :until"
+            f" ORDER BY {column} LIMIT 1 OFFSET :before"
+        ),
+        {"until": stamp(until), "before": limit - 1},
+    ).scalar()
+    tx.execute(
+        sa.text(f"DELETE FROM {table} WHERE {column} <= :until"), {"until": last or stamp(until)}
+    )
+    return last is not None
+
+
 def _prepare_sqlite(engine: sa.Engine) -> None:
     path = engine.url.database or ":memory:"
 

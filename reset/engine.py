@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote
 
 import psycopg
@@ -16,6 +18,7 @@ from reset.loopback import is_loopback
 TIMEOUT_SECONDS = 5
 # The server gives up before the client does: a statement that it goes on with is a lost answer.
 _SERVER_SECONDS = 4
+_PATIENCE_SECONDS = 600
 _DRIVERS = {
     "sqlite": "sqlite",
     "postgres": "postgresql+psycopg",
@@ -116,13 +119,33 @@ def _postgresql(url: sa.URL) -> sa.Engine:
 class _Impatient(psycopg.Connection[Any]):
     """A connection on which nothing waits for ever, not even for a server that has stopped."""
 
+    patience: float = TIMEOUT_SECONDS
+
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
         try:
-            return super().wait(gen, interval, timeout or TIMEOUT_SECONDS)
+            return super().wait(gen, interval, timeout or self.patience)
         except psycopg.OperationalError:
             if self.pgconn.transaction_status == psycopg.pq.TransactionStatus.ACTIVE:
                 self.pgconn.finish()  # Else the pool would wait for the same answer once more.
             raise
+
+
+@contextmanager
+def patience(connection: sa.Connection) -> Iterator[None]:
+    """Let statements take minutes until the transaction ends: an index over a million rows.
+
+    MySQL and MariaDB need no more time than any: they finish an index whose client has left.
+    """
+    if connection.dialect.name != "postgresql":
+        yield
+        return
+    connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
+    patient = cast(_Impatient, connection.connection.dbapi_connection)
+    patient.patience = _PATIENCE_SECONDS
+    try:
+        yield
+    finally:
+        patient.patience = TIMEOUT_SECONDS
 
 
 def _mysql(url: sa.URL) -> sa.Engine:

@@ -19,6 +19,8 @@ from reset.mail import outbox
 from reset.rules import Rules
 
 PURGE_STEP = 200
+FORGET_STEP = 2000
+# SQLite has no queue of writers: who waits looks again after some milliseconds.
 PURGE_PAUSE_SECONDS = 0.05
 log = logging.getLogger(__name__)
 
@@ -67,6 +69,20 @@ class Flow:
         log.info("request stored", extra={"request": number})
         return number
 
+    def forget(self, *, now: datetime) -> bool:
+        """Forget captchas and counters that are over; True if more are left for the next time.
+
+        In steps as `purge`: a rush leaves hundreds of thousands.
+        """
+        with self._db.begin(durable=False) as tx:
+            # Twice the lifetime: another host's clock may be behind.
+            spent = now - 2 * self._captcha.lifetime
+            left = captcha.purge(tx, until=spent, limit=FORGET_STEP)
+            left = counters.purge(tx, now=now, limit=FORGET_STEP) or left
+        if left:
+            sleep(PURGE_PAUSE_SECONDS)
+        return left
+
     def purge(self, *, now: datetime, most: int | None = None) -> int:
         """Delete what is older than the retention; returns how many requests, up to *most*.
 
@@ -74,21 +90,15 @@ class Flow:
         """
         before = now - self._rules.retention
         with self._db.begin() as tx:
-            # Twice the lifetime: another host's clock may be behind.
-            captcha.purge(tx, before=now - 2 * self._captcha.lifetime)
-            counters.purge(tx, now=now)
             trail.purge(tx, before=before)
             digest.purge(tx, before=before)
         purged = 0
         while most is None or purged < most:
             with self._db.begin() as tx:
-                step = audit.purge(
-                    tx, before=before, unless=outbox.WAITING_REQUESTS, limit=PURGE_STEP
-                )
+                step = audit.purge(tx, before=before, unless=outbox.WAITING_MAILS, limit=PURGE_STEP)
             purged += step
             if step < PURGE_STEP:
                 break
-            # SQLite has no queue of writers: who waits looks again after some milliseconds.
             sleep(PURGE_PAUSE_SECONDS)
         return purged
 

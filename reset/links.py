@@ -6,16 +6,34 @@ Every change names the state it leaves, so that two hosts cannot both make it.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
 
-from reset.db import Transaction, hold, stamp
+from reset.db import Transaction, hold, moment, stamp
 from reset.tokens import new_id
 
 _COLUMNS = "id, request, account, fingerprint, state, origin"
+
+_OF_REQUESTS = sa.text(f"SELECT {_COLUMNS} FROM links WHERE request IN :requests").bindparams(
+    sa.bindparam("requests", type_=sa.String, expanding=True)
+)
+_OF_ACCOUNTS: sa.BindParameter[Sequence[str]] = sa.bindparam(
+    "accounts", type_=sa.String, expanding=True
+)
+_LAST_USES = sa.text(
+    "SELECT account, MAX(used_at) AS used_at FROM links"
+    " WHERE account IN :accounts AND used_at IS NOT NULL GROUP BY account"
+).bindparams(_OF_ACCOUNTS)
+_LINKED_SINCE = sa.text(
+    "SELECT DISTINCT account FROM links WHERE account IN :accounts AND created_at > :since"
+).bindparams(_OF_ACCOUNTS)
+_CREATED = sa.text(
+    "INSERT INTO links (id, request, account, fingerprint, state, created_at)"
+    " VALUES (:id, :request, :account, :fingerprint, 'open', :now)"
+)
 
 
 @dataclass(frozen=True)
@@ -34,10 +52,7 @@ def create(tx: Transaction, request: str, account: str, fingerprint: str, *, now
     """An open link of *request* to *account* as it is now."""
     link = Link(new_id().hex(), request, account, fingerprint, "open", None)
     tx.execute(
-        sa.text(
-            "INSERT INTO links (id, request, account, fingerprint, state, created_at)"
-            " VALUES (:id, :request, :account, :fingerprint, 'open', :now)"
-        ),
+        _CREATED,
         {
             "id": link.id,
             "request": request,
@@ -63,6 +78,14 @@ def of_request(tx: Transaction, request: str) -> list[Link]:
         sa.text(f"SELECT {_COLUMNS} FROM links WHERE request = :request"), {"request": request}
     )
     return [Link(*row) for row in rows]
+
+
+def of_requests(tx: Transaction, requests: Sequence[str]) -> dict[str, list[Link]]:
+    """As `of_request`, for several; those that have none are left out."""
+    found: dict[str, list[Link]] = {}
+    for row in tx.execute(_OF_REQUESTS, {"requests": list(requests)}):
+        found.setdefault(row.request, []).append(Link(*row))
+    return found
 
 
 def accounts_alike(tx: Transaction, request: str) -> list[str]:
@@ -161,6 +184,18 @@ def used_since(tx: Transaction, account: str, request: str) -> bool:
         {"account": account, "request": request},
     )
     return found.scalar() is not None
+
+
+def last_uses(tx: Transaction, accounts: Sequence[str]) -> dict[str, datetime]:
+    """When a password of each of *accounts* was last set; those that had none set are left out."""
+    rows = tx.execute(_LAST_USES, {"accounts": list(accounts)})
+    return {row.account: moment(row.used_at) for row in rows}
+
+
+def linked_since(tx: Transaction, accounts: Sequence[str], *, since: datetime) -> set[str]:
+    """Those of *accounts* for which any link was made since *since*."""
+    rows = tx.execute(_LINKED_SINCE, {"accounts": list(accounts), "since": stamp(since)})
+    return {row.account for row in rows}
 
 
 def is_claimed(tx: Transaction, account: str) -> bool:

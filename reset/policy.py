@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import threading
 import unicodedata
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
@@ -11,7 +10,7 @@ from enum import StrEnum
 from functools import cache
 from importlib import resources
 
-from zxcvbn import zxcvbn
+from zxcvbn_rs_py import zxcvbn
 
 LONGEST = 128
 # zxcvbn's time grows with the square of the length; what is weak is so within its first words.
@@ -20,7 +19,6 @@ ESTIMATED = 24
 _GUESSABLE_BELOW = 2
 _ARTICLES = re.compile("^(mi|mis|tu|tus|su|sus|el|la|los|las)")
 _LEET = str.maketrans("0134578@$!|", "oleastbasii")
-_zxcvbn_lock = threading.Lock()  # zxcvbn keeps the words of a call in a global.
 
 
 class Violation(StrEnum):
@@ -153,9 +151,13 @@ def is_common(password: str, context: Iterable[str] = ()) -> bool:
     core = re.sub(r"^[\W\d_]+|[\W\d_]+$", "", folded)
     if core in words or core.translate(_LEET) in words or _only_words(folded, words):
         return True
-    with _zxcvbn_lock:
-        scores = [zxcvbn(form[:ESTIMATED], words)["score"] for form in {password, folded} if form]
-    return min(scores, default=0) < _GUESSABLE_BELOW
+    listed = sorted(words)
+    return any(_is_guessable(form[:ESTIMATED], listed) for form in {password, folded})
+
+
+def _is_guessable(text: str, words: list[str]) -> bool:
+    whole = text.encode(errors="replace").decode()  # Half a pair of surrogates is no character.
+    return int(zxcvbn(whole, words).score) < _GUESSABLE_BELOW
 
 
 def _only_words(folded: str, words: set[str]) -> bool:

@@ -27,6 +27,12 @@ class Rules:
     mails_per_account: Sequence[RateLimitItem]
 
     @property
+    def longest_memory(self) -> timedelta:
+        """How long ago a mail may have left that another one depends on."""
+        windows = [timedelta(seconds=limit.get_expiry()) for limit in self.mails_per_account]
+        return max(self.link_lifetime, *windows)
+
+    @property
     def link_tokens(self) -> Tokens:
         """What the links in mails are signed with."""
         return Tokens(self.keys, "link", self.public_url)

@@ -22,7 +22,7 @@ from reset.help_desk.operators import Operators
 from reset.kept import KeptPages
 from reset.limits import Limits
 from reset.mail import Letter
-from reset.mail.sender import MimeMessage
+from reset.mail.mime import MimeMessage
 from reset.metrics import Metrics
 from reset.policy import Profile
 from reset.settlement import Settlement

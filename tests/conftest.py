@@ -33,6 +33,9 @@ from reset.accounts import AccountBackend
 from reset.accounts.sql import Table
 from reset.captcha import answer
 from reset.errors import MailDeferred, MailRefused
+from reset.judgement import Found
+from reset.mail import Letter
+from reset.mail.outbox import Message as QueuedMessage
 from reset.mail.sender import Sender
 from reset.service import Service
 from reset.worker import Worker
@@ -203,6 +206,14 @@ class RecordingSender(Sender):
         self.sent.append(message)
 
 
+def prepared(parts: Service, message: QueuedMessage, *, now: datetime) -> Letter | None:
+    """What the worker would send of one mail that it has claimed."""
+    (found,) = parts.delivery.letters.look_up([message])
+    assert isinstance(found, Found)
+    (letter,) = parts.delivery.letters.prepare([found], now=now)
+    return letter if isinstance(letter, Letter) else None
+
+
 class Visitor:
     """Somebody at the pages: a client, the captcha's key and the mailbox."""
 
@@ -327,8 +338,16 @@ def app(make_app: Callable[..., Flask]) -> Flask:
 
 
 @pytest.fixture
-def make_visitor(clock: Clock) -> Callable[[Flask], Visitor]:
-    return lambda app: Visitor(app, RecordingSender(app), clock)
+def make_visitor(clock: Clock) -> Iterator[Callable[[Flask], Visitor]]:
+    made: list[Visitor] = []
+
+    def make(app: Flask) -> Visitor:
+        made.append(Visitor(app, RecordingSender(app), clock))
+        return made[-1]
+
+    yield make
+    for visitor in made:
+        visitor.worker._handover.end()
 
 
 @pytest.fixture

@@ -136,6 +136,16 @@ def test_replaced_file_is_read_anew(accounts: SqlAccounts, portal: Portal) -> No
     assert len(accounts.find_by_address(ADDRESS)) == 1
 
 
+def test_index_that_takes_no_notice_of_case_serves(accounts: SqlAccounts, portal: Portal) -> None:
+    """Where the portal has one on `COLLATE NOCASE` already, it needs no other."""
+    portal.execute("CREATE INDEX por_correo ON usuarios (correo COLLATE NOCASE)")
+    portal.add(email="Ana@Example.com")
+    portal.add("beto", email=" ANA@example.com")
+    found = accounts.find_by_address(ADDRESS)
+    assert sorted(account.login for account in found) == ["ana.perez", "beto"]
+    assert "an index serves" in str(accounts.examine())
+
+
 @pytest.mark.parametrize("kind", ["sql", "memory"])
 def test_backends_behave_alike(accounts: SqlAccounts, portal: Portal, kind: str) -> None:
     """What the service asks of any source of accounts."""

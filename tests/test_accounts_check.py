@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -13,6 +14,7 @@ from flask import Flask
 from reset.accounts import survey
 from reset.accounts.fields import rules
 from reset.accounts.memory import MemoryAccounts
+from reset.accounts.sql import backend
 from reset.errors import AccountsUnavailable
 from tests.conftest import ADDRESS, Portal, Visitor
 
@@ -180,3 +182,27 @@ def test_trace_says_which_rule_excluded(
     (request,) = visitor.parts.flow.trace(ADDRESS)
     assert request.events[-1].name == "account_excluded"
     assert request.events[-1].details == {"reason": "telefono=3005550142"}
+
+
+def test_missing_index_is_told_with_its_cure(
+    check: Check, portal: Portal, ana: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of many accounts each look-up would read all; the statement that is told mends it."""
+    assert "no index" not in check().output
+    monkeypatch.setattr(backend, "_FEW", 0)
+    told = check()
+    assert told.exit_code == 0
+    found = re.search("as their owner: (CREATE INDEX .*);", told.output)
+    assert found, told.output
+    portal.execute(found[1])
+    assert "an index serves the look-up of an address" in check().output
+
+
+def test_own_select_without_an_index_is_told(
+    check: Check, ana: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is behind a SELECT of the operator's, the manual helps to find."""
+    monkeypatch.setattr(backend, "_FEW", 0)
+    told = check(table="", find_sql="SELECT * FROM usuarios")
+    assert "no index serves the look-up of an address" in told.output
+    assert "docs/portals.md, Addresses" in told.output

@@ -12,7 +12,7 @@ from flask import Flask
 from reset import queue
 from reset.errors import MailDeferred, MailRefused
 from reset.mail.outbox import LEASE
-from tests.conftest import ADDRESS, Clock, Portal, Visitor, links_in
+from tests.conftest import ADDRESS, Clock, Portal, Visitor, links_in, prepared
 from tests.desk import acts_in
 
 BUSY = MailDeferred("451 try again later")
@@ -215,7 +215,7 @@ def test_mail_of_a_dead_worker_may_be_dropped(
     (message,) = visitor.parts.delivery.claim(limit=1, now=clock())
     clock.advance(seconds=LEASE.total_seconds())
     assert run("drop", number, "--yes").output == "mails dropped: 1\n"
-    assert visitor.parts.delivery.prepare_mail(message, now=clock()) is None
+    assert prepared(visitor.parts, message, now=clock()) is None
 
 
 @pytest.mark.parametrize("act", ["drop", "retry"])

@@ -6,13 +6,16 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from flask import Flask
 
 import config
 from reset import flow, trail, worker
+from reset.db import stamp
 from tests.conftest import ADDRESS, ENVIRON, START, Clock, Visitor
 from tests.desk import acts_in
 from tests.test_limits import post_from
@@ -165,3 +168,52 @@ def test_first_key_needs_no_settings() -> None:
         command, cwd=root, env=environ, capture_output=True, text=True, check=True, timeout=120
     )
     assert len(done.stdout.strip()) == 64
+
+
+def test_what_is_kept_keeps_nothing_else(visitor: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mail that waits for longer than the retention stays; younger requests go."""
+    monkeypatch.setattr(flow, "PURGE_STEP", 1)
+    number = visitor.ask().location.rpartition("/")[2].replace("-", "")
+    visitor.clock.advance(minutes=1)
+    old_requests(visitor, 3)
+    with visitor.parts.database.begin() as tx:
+        tx.exec_driver_sql(f"UPDATE outbox SET state = 'queued' WHERE request = '{number}'")
+    assert run(visitor, "purge") == "requests deleted: 3\n"
+    assert [request.number for request in visitor.parts.flow.trace(ADDRESS)] == [number]
+
+
+def spend(visitor: Visitor, count: int) -> None:
+    """So many captchas that were answered, too long ago to matter."""
+    with visitor.parts.database.begin() as tx:
+        for number in range(count):
+            row = {"nonce": f"{number}", "at": stamp(START + timedelta(seconds=number))}
+            tx.execute(sa.text("INSERT INTO captcha_spent VALUES (:nonce, :at)"), row)
+    visitor.clock.advance(hours=2)
+
+
+def spent(visitor: Visitor) -> int:
+    """How many captchas are known as answered."""
+    with visitor.parts.database.read() as tx:
+        return int(tx.execute(sa.text("SELECT COUNT(*) FROM captcha_spent")).scalar_one())
+
+
+def test_captchas_of_a_rush_are_forgotten_in_parts(
+    visitor: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody waits while hundreds of thousands are deleted; the worker goes on where it was."""
+    monkeypatch.setattr(flow, "FORGET_STEP", 2)
+    visitor.run_worker()
+    spend(visitor, 5)
+    left = []
+    for _ in range(4):
+        visitor.run_worker()
+        left.append(spent(visitor))
+    assert left == [3, 1, 0, 0]
+
+
+def test_purge_forgets_all_captchas(visitor: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Part by part, until none is left."""
+    monkeypatch.setattr(flow, "FORGET_STEP", 2)
+    spend(visitor, 5)
+    run(visitor, "purge")
+    assert spent(visitor) == 0

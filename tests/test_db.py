@@ -135,26 +135,3 @@ def test_store_that_is_down_answers_all_alike(visitor: Visitor, ana: int) -> Non
     texts = [re.sub(r"Código: [0-9a-f]{8}", "", answer.text) for answer in answers]
     assert texts[0] == texts[1]
     assert answers[0].headers == answers[1].headers
-
-
-def test_queue_is_never_searched_from_end_to_end(visitor: Visitor, ana: int) -> None:
-    """What the worker asks at every beat stays cheap however many mails were ever sent."""
-    asked: list[tuple[str, object]] = []
-
-    def keep(_: object, __: object, statement: str, values: object, *___: object) -> None:
-        asked.append((statement, values))
-
-    visitor.ask()
-    engine = visitor.parts.database._engine
-    sa.event.listen(engine, "before_cursor_execute", keep)
-    visitor.run_worker()
-    sa.event.remove(engine, "before_cursor_execute", keep)
-    with visitor.parts.database.read() as tx:
-        plans = [
-            (row.detail, statement)
-            for statement, values in asked
-            if statement.startswith(("SELECT", "UPDATE"))
-            for row in tx.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values)  # type: ignore[arg-type]
-        ]
-    assert any("outbox_by_due" in detail for detail, _ in plans)
-    assert [plan for plan in plans if plan[0].startswith("SCAN")] == []

@@ -403,40 +403,34 @@ class Held(Scheme):
         return "held"
 
 
-@pytest.mark.parametrize(
-    "pair",
-    [(hashes.verify, hashes.verify), (hashes.verify, hashes.renew), (hashes.renew, hashes.renew)],
-    ids=["verify", "both", "renew"],
-)
-def test_two_hash_at_a_time(
-    monkeypatch: pytest.MonkeyPatch, pair: tuple[Callable[[str, str], object], ...]
+@pytest.mark.parametrize("second", [hashes.verify, hashes.renew])
+@pytest.mark.parametrize("first", [hashes.verify, hashes.renew])
+def test_one_hash_at_a_time(
+    monkeypatch: pytest.MonkeyPatch,
+    first: Callable[[str, str], object],
+    second: Callable[[str, str], object],
 ) -> None:
-    """While two are hashing, a third one has to wait; afterwards it need not."""
+    """While one is made or verified, another has to wait: memory is taken once. Not so after it."""
     held = Held()
     monkeypatch.setattr(hashes, "SCHEMES", {"held": held})
-    threads = [threading.Thread(target=work, args=("x", "held")) for work in pair]
-    for thread in threads:
-        thread.start()
-    assert all(held.came.acquire(timeout=10) for _ in threads)
-    full = not hashes._slots.acquire(blocking=False)
-    held.let_go.set()
-    for thread in threads:
+    monkeypatch.setattr(hashes, "_WAIT_SECONDS", 0)
+    thread = threading.Thread(target=first, args=("x", "held"))
+    thread.start()
+    assert held.came.acquire(timeout=10)
+    try:
+        with pytest.raises(AccountsUnavailable):
+            second("x", "held")
+    finally:
+        held.let_go.set()
         thread.join(10)
-    assert full
-    assert hashes._slots.acquire(blocking=False)
-    hashes._slots.release()
+    assert second("x", "held")
 
 
 def test_nobody_waits_for_ever_to_hash(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where others take too long the accounts are "not available now", and the link stays good."""
     monkeypatch.setattr(hashes, "_WAIT_SECONDS", 0)
-    for _ in range(2):
-        assert hashes._slots.acquire(blocking=False)
-    try:
-        with pytest.raises(AccountsUnavailable):
-            hashes.verify(OLD_PASSWORD, hash_bcrypt(OLD_PASSWORD))
-    finally:
-        hashes._slots.release(2)
+    with hashes._hashing, pytest.raises(AccountsUnavailable):
+        hashes.verify(OLD_PASSWORD, hash_bcrypt(OLD_PASSWORD))
 
 
 @pytest.mark.parametrize(

@@ -272,13 +272,13 @@ def _named(node: ast.AST) -> Iterator[str]:
     """The names in a call that notes, in what decides which event it is, or in an obstacle."""
     if isinstance(node, ast.Call):
         called = ast.unparse(node.func)
-        if called in ("audit.note", "self._note_failure", "self._note_dropped", "_note"):
+        if called in ("audit.note", "self._note_failure", "_note"):
             position = 1 if called == "_note" else 2
             yield from _texts(node.args[position : position + 1])
         yield from _texts([k.value for k in node.keywords if k.arg == "obstacle"])
     if isinstance(node, ast.Assign):
         targets = {n.id for t in node.targets for n in ast.walk(t) if isinstance(n, ast.Name)}
-        if targets & {"event", "obstacle"}:
+        if targets & {"event", "obstacle", "notes"}:
             yield from _texts([node.value])
     if isinstance(node, ast.FunctionDef) and node.name in ("_obstacle", "eligible"):
         returned = [n.value for n in ast.walk(node) if isinstance(n, ast.Return) and n.value]

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 BELOW = (
-    "flow, bearer, delivery, settlement, audit, policy, captcha, accounts.source, mail.outbox,"
-    " help_desk.operators, help_desk.desk, digest, queue, person, report, pending"
+    "flow, bearer, delivery, letters, settlement, audit, policy, captcha, accounts.source,"
+    " mail.outbox, help_desk.operators, help_desk.desk, digest, queue, person, report, pending"
 )
 
 

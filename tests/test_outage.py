@@ -154,7 +154,7 @@ def test_mail_that_cannot_be_built_prolongs_no_outage(
     knocks_in(visitor, clock, DOWN, hours=1)
     compose = visitor.worker._compose
     failing = lambda letter: compose(letter) if letter.to != people[0] else 1 / 0  # noqa: E731
-    monkeypatch.setattr(visitor.worker, "_compose", failing)
+    monkeypatch.setattr(visitor.worker._handover, "_compose", failing)
     clock.advance(minutes=9)
     visitor.run_worker()
     assert [mail.recipients[0] for mail in visitor.sender.sent] == people[1:]

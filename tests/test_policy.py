@@ -60,6 +60,17 @@ def test_common_passwords_are_refused(password: str) -> None:
     assert Violation.COMMON in POLICY.violations(password, ())
 
 
+@pytest.mark.parametrize("password", ["Contrasena1qaz", "Caballo3Xy", "Sassy12026", "Mufasa2027"])
+def test_common_parts_do_not_add_up(password: str) -> None:
+    """A Spanish word and a little more, or a name and a recent year, are soon guessed, too."""
+    assert Violation.COMMON in POLICY.violations(password, ())
+
+
+def test_half_a_character_is_judged() -> None:
+    """What no browser sends, and no database stores, is refused by its rule; nothing breaks."""
+    assert POLICY.violations("Xk7-mQz\ud800w", ()) == [Violation.BAD_CHARACTER]
+
+
 @pytest.mark.parametrize(
     "password",
     [

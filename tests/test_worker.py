@@ -15,7 +15,7 @@ from config import Settings
 from reset.accounts import Account
 from reset.errors import AccountsUnavailable, MailDeferred, MailRefused, StoreUnavailable
 from reset.mail.outbox import LEASE, Retry
-from tests.conftest import ADDRESS, Clock, Portal, RecordingSender, Visitor, links_in
+from tests.conftest import ADDRESS, Clock, Portal, RecordingSender, Visitor, links_in, prepared
 
 DOWN = MailDeferred("ConnectionRefusedError", server_down=True)
 GREYLISTED = MailDeferred("451 try again later")
@@ -196,7 +196,7 @@ def test_worker_that_wakes_late_sends_nothing(visitor: Visitor, clock: Clock, an
     (stale,) = delivery.claim(limit=5, now=clock())
     clock.advance(seconds=LEASE.total_seconds())
     visitor.run_worker()
-    assert delivery.prepare_mail(stale, now=clock()) is None
+    assert prepared(visitor.parts, stale, now=clock()) is None
     delivery.note_refused(stale, "550", now=clock())
     assert visitor.trace()[-1] == "mail_sent"
 
@@ -473,3 +473,20 @@ def test_readiness_does_not_tell_that_a_mail_waits(
         visitor.run_worker()
         assert visitor.client.get("/readyz").status_code == 200
     assert visitor.trace()[-1] == "mail_deferred"
+
+
+def test_mails_due_longest_leave_first(visitor: Visitor, clock: Clock) -> None:
+    """Before new ones those that were put off and are due; first of all what a crash left."""
+    numbers = []
+    for _ in range(4):
+        visitor.ask()
+        numbers.append(visitor.parts.flow.trace(ADDRESS)[0].number)
+        clock.advance(minutes=1)
+    claim = visitor.parts.delivery.claim
+    left, put_off = claim(limit=2, now=clock())
+    visitor.parts.delivery.note_deferred(put_off, "451", now=clock())
+    clock.advance(minutes=6)
+    visitor.ask()
+    numbers.append(visitor.parts.flow.trace(ADDRESS)[0].number)
+    order = [claim(limit=1, now=clock())[0].request for _ in range(5)]
+    assert order == [left.request, numbers[2], numbers[3], put_off.request, numbers[4]]

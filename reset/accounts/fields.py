@@ -60,9 +60,11 @@ def as_text(value: Any) -> str:
         value = value.decode("utf-8", "replace")
     if isinstance(value, Decimal | float) and value == value // 1:
         return str(int(value))  # Else a rule such as deleted=1 would miss 1.00.
-    # What cannot be seen might command a terminal, and hide a value from a rule.
-    seen = (c for c in unicodedata.normalize("NFC", str(value)) if c.isspace() or _is_seen(c))
-    return " ".join("".join(seen).split())
+    text = unicodedata.normalize("NFC", str(value))
+    if not text.isprintable():
+        # What cannot be seen might command a terminal, and hide a value from a rule.
+        text = "".join(c for c in text if c.isspace() or _is_seen(c))
+    return " ".join(text.split())
 
 
 def same_text(stored: str, typed: str) -> bool:

@@ -18,8 +18,9 @@ from reset.accounts.schemes import Argon2, Bcrypt, DjangoScrypt, Prefixed, Schem
 from reset.accounts.wordpress import Phpass, WordPress
 from reset.errors import AccountsUnavailable, PasswordRefused
 
-# Hashing is made to cost: a few at a time, so that pages still answer while passwords are set.
-_slots = threading.BoundedSemaphore(2)
+# Hashing is made to cost, time and often 64 MiB: one at a time, so that a rush takes the memory of
+# one and leaves a core for pages. Whoever waits has few before them: the threads of this process.
+_hashing = threading.Lock()
 _WAIT_SECONDS = 20
 _BROKEN = (ValueError, OverflowError, MemoryError, argon2.exceptions.Argon2Error)
 
@@ -104,7 +105,7 @@ def verify(password: str, stored: str) -> bool:
     name = scheme_of(stored)
     if name is None:
         return False
-    with _slot():
+    with _alone():
         try:
             return SCHEMES[name].verify(password, stored.rstrip(" "))
         except _BROKEN:
@@ -125,7 +126,7 @@ def renew(password: str, stored: str, fallback: str = "auto", *, upgrade: bool =
         name, like = fallback, ""
     if name not in SCHEMES:
         raise PasswordRefused(["refused_by_portal"])
-    with _slot():
+    with _alone():
         try:
             return _made(SCHEMES[name], password, like)
         except _BROKEN as error:
@@ -133,13 +134,13 @@ def renew(password: str, stored: str, fallback: str = "auto", *, upgrade: bool =
 
 
 @contextmanager
-def _slot() -> Iterator[None]:
-    if not _slots.acquire(timeout=_WAIT_SECONDS):
+def _alone() -> Iterator[None]:
+    if not _hashing.acquire(timeout=_WAIT_SECONDS):
         raise AccountsUnavailable("hashing is busy")
     try:
         yield
     finally:
-        _slots.release()
+        _hashing.release()
 
 
 def _made(scheme: Scheme, password: str, like: str) -> str:

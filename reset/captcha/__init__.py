@@ -18,7 +18,7 @@ import sqlalchemy as sa
 
 from reset.captcha import audio, image, work
 from reset.captcha.audio import Voice
-from reset.db import Transaction, stamp
+from reset.db import Transaction, delete_oldest, stamp
 from reset.errors import BadToken, CaptchaRefused
 from reset.tokens import Tokens
 
@@ -146,11 +146,9 @@ def cleaned(typed: str) -> str:
     return _IGNORED.sub("", unicodedata.normalize("NFKC", typed))
 
 
-def purge(tx: Transaction, *, before: datetime) -> None:
-    """Forget challenges spent before *before*, when they are too old to be answered anyway."""
-    tx.execute(
-        sa.text("DELETE FROM captcha_spent WHERE spent_at < :before"), {"before": stamp(before)}
-    )
+def purge(tx: Transaction, *, until: datetime, limit: int) -> bool:
+    """Forget challenges spent until then, too old to be answered anyway; True if more are left."""
+    return delete_oldest(tx, "captcha_spent", "spent_at", until=until, limit=limit)
 
 
 def _spend(tx: Transaction, spent: str, *, now: datetime) -> None:

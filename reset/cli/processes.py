@@ -44,6 +44,8 @@ def purge(as_json: bool) -> None:
     """
     parts, purged = service(), 0
     with told_when_down():
+        while parts.flow.forget(now=parts.clock()):
+            pass
         while step := parts.flow.purge(now=parts.clock(), most=PURGE_MOST):
             purged += step
             progress(f"{purged} requests")

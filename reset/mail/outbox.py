@@ -10,10 +10,11 @@ from __future__ import annotations
 import json
 import random
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.utils import make_msgid
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -138,14 +139,19 @@ def hasten(tx: Transaction, request: str, kind: str, *, now: datetime) -> bool:
     return hastened.rowcount > 0
 
 
-WAITING_REQUESTS = "SELECT request FROM outbox WHERE state IN ('queued', 'sending')"
-_DUE = "((state = 'queued' AND due_at <= :now) OR (state = 'sending' AND leased_until <= :now))"
+# The mails of a row of `requests` that may still leave.
+WAITING_MAILS = (
+    "SELECT 1 FROM outbox"
+    " WHERE outbox.request = requests.number AND outbox.state IN ('queued', 'sending')"
+)
+# Not one condition with OR: no index has both in one order, and all that waits would be sorted.
+_LAPSED = "FROM outbox WHERE state = 'sending' AND leased_until <= :now"
+_DUE = "FROM outbox WHERE state = 'queued' AND due_at <= :now"
 
 
 def is_due(tx: Transaction, *, now: datetime) -> bool:
     """Whether there is anything to claim; only reads."""
-    found = tx.execute(sa.text(f"SELECT 1 FROM outbox WHERE {_DUE} LIMIT 1"), {"now": stamp(now)})
-    return found.scalar() is not None
+    return any(at <= stamp(now) for at in _due_since(tx))
 
 
 def depth(tx: Transaction, *, now: datetime) -> Depth:
@@ -161,64 +167,62 @@ def depth(tx: Transaction, *, now: datetime) -> Depth:
         )
     ):
         states[row.state] = row.many
-    oldest = tx.execute(
-        sa.text(
-            "SELECT (SELECT MIN(due_at) FROM outbox WHERE state = 'queued') AS due,"
-            " (SELECT MIN(leased_until) FROM outbox WHERE state = 'sending') AS lapsed"
-        )
-    ).one()
-    waited = max(now - moment(at) if at else timedelta(0) for at in oldest)
+    waited = max((now - moment(at) for at in _due_since(tx)), default=timedelta(0))
     return Depth(states, waited if waited > UNATTENDED else timedelta(0))
 
 
-def claim(tx: Transaction, *, limit: int, now: datetime) -> list[Message]:
-    """Lease up to *limit* due messages to this worker, oldest first; may be empty.
+def _of(statement: str) -> sa.TextClause:
+    """*statement* about the messages of the list `:ids`."""
+    return sa.text(statement).bindparams(sa.bindparam("ids", type_=sa.String, expanding=True))
 
-    After ``LEASE`` another worker may send a message again: delivery is at least once.
+
+_LEASED = _of(
+    "UPDATE outbox SET state = 'sending', attempts = attempts + 1, lease = :lease,"
+    " leased_until = :until WHERE id IN :ids"
+)
+_HELD = "SELECT id, lease FROM outbox WHERE id IN :ids AND state = 'sending' ORDER BY id"
+_STILL = "WHERE id IN :ids AND state = 'sending'"
+_RENEWED = _of(f"UPDATE outbox SET leased_until = :until {_STILL}")
+_SENT = _of(f"UPDATE outbox SET state = 'sent', content = '{{}}', sent_at = :now {_STILL}")
+_DROPPED = _of(f"UPDATE outbox SET state = 'dropped', content = '{{}}' {_STILL}")
+
+
+def claim(tx: Transaction, *, limit: int, now: datetime) -> list[Message]:
+    """Lease up to *limit* due messages to this worker, those due longest first; may be empty.
+
+    Before them those of a worker that never came back: they were due earlier. After ``LEASE``
+    another worker may send a message again: delivery is at least once.
     Source: RFC 5321, 4.5.4.1 (sending strategy).
     """
-    lock = "" if tx.dialect.name == "sqlite" else " FOR UPDATE SKIP LOCKED"
-    rows = tx.execute(
-        sa.text(f"SELECT * FROM outbox WHERE {_DUE} ORDER BY id LIMIT :limit{lock}"),
-        {"now": stamp(now), "limit": limit},
-    ).all()
+    rows = _locked(tx, _LAPSED, limit=limit, now=now)
+    rows += _locked(tx, _DUE, limit=limit - len(rows), now=now)
     lease = secrets.token_hex(16)
-    for row in rows:
+    if rows:
         tx.execute(
-            sa.text(
-                "UPDATE outbox SET state = 'sending', attempts = attempts + 1, lease = :lease,"
-                " leased_until = :until WHERE id = :id"
-            ),
-            {"id": row.id, "lease": lease, "until": stamp(now + LEASE)},
+            _LEASED, {"ids": [r.id for r in rows], "lease": lease, "until": stamp(now + LEASE)}
         )
     return [
         Message(
-            row.id,
-            row.request,
-            row.kind,
-            row.message_id,
-            row.content,
-            row.attempts + 1,
-            lease,
-            moment(row.created_at),
+            *(row.id, row.request, row.kind, row.message_id, row.content),
+            *(row.attempts + 1, lease, moment(row.created_at)),
         )
         for row in rows
     ]
 
 
-def renew(tx: Transaction, message: Message, *, now: datetime) -> bool:
-    """Start the lease anew right before the hand-over; False if another worker has it now."""
-    return _update(tx, message, "leased_until = :until", until=stamp(now + LEASE))
+def renew(tx: Transaction, messages: Sequence[Message], *, now: datetime) -> set[str]:
+    """Start leases anew; returns the ids of those that no other worker has now, as the next two."""
+    return _change(tx, messages, _RENEWED, until=stamp(now + LEASE))
 
 
-def mark_sent(tx: Transaction, message: Message, *, now: datetime) -> bool:
-    """The mail server took the message."""
-    return _update(tx, message, "state = 'sent', content = '{}', sent_at = :now", now=stamp(now))
+def mark_sent(tx: Transaction, messages: Sequence[Message], *, now: datetime) -> set[str]:
+    """The mail server took the messages."""
+    return _change(tx, messages, _SENT, now=stamp(now))
 
 
-def mark_dropped(tx: Transaction, message: Message) -> bool:
+def mark_dropped(tx: Transaction, messages: Sequence[Message]) -> set[str]:
     """There is nobody to write to."""
-    return _update(tx, message, "state = 'dropped', content = '{}'")
+    return _change(tx, messages, _DROPPED)
 
 
 def mark_abandoned(tx: Transaction, message: Message) -> bool:
@@ -233,13 +237,9 @@ def put_back(tx: Transaction, message: Message, *, due_at: datetime) -> bool:
 
 def drop_waiting(tx: Transaction) -> list[str]:
     """Drop all mails that wait; returns the requests they belonged to."""
-    rows = tx.execute(sa.text(WAITING_REQUESTS)).all()
-    tx.execute(
-        sa.text(
-            "UPDATE outbox SET state = 'dropped', content = '{}'"
-            " WHERE state IN ('queued', 'sending')"
-        )
-    )
+    waiting = "state IN ('queued', 'sending')"
+    rows = tx.execute(sa.text(f"SELECT request FROM outbox WHERE {waiting}")).all()
+    tx.execute(sa.text(f"UPDATE outbox SET state = 'dropped', content = '{{}}' WHERE {waiting}"))
     return [str(row.request) for row in rows]
 
 
@@ -248,11 +248,12 @@ def newly_overdue(tx: Transaction, *, now: datetime) -> list[tuple[str, str]]:
     rows = tx.execute(
         sa.text(
             "SELECT id, request FROM outbox WHERE state IN ('queued', 'sending')"
-            " AND created_at <= :limit AND overdue_at IS NULL ORDER BY id LIMIT 100"
+            " AND overdue_at IS NULL AND created_at <= :limit LIMIT 100"
         ),
         {"limit": stamp(now - OVERDUE)},
     )
-    return [(row.id, row.request) for row in rows]
+    # In one order, else two workers that mark them wait for each other.
+    return sorted((row.id, row.request) for row in rows)
 
 
 def mark_overdue(tx: Transaction, message_id: str, *, now: datetime) -> bool:
@@ -265,9 +266,50 @@ def mark_overdue(tx: Transaction, message_id: str, *, now: datetime) -> bool:
     )
 
 
+def _due_since(tx: Transaction) -> list[str]:
+    """When the first mail is due and the first lease is over, past or not; none if none waits.
+
+    Asked for the least, PostgreSQL takes it from the index; asked whether one is due it may read
+    the whole table, where it expects many.
+    """
+    least = tx.execute(
+        sa.text(
+            "SELECT (SELECT MIN(due_at) FROM outbox WHERE state = 'queued') AS due,"
+            " (SELECT MIN(leased_until) FROM outbox WHERE state = 'sending') AS lapsed"
+        )
+    ).one()
+    return [at for at in least if at]
+
+
+def _locked(
+    tx: Transaction, which: str, *, limit: int, now: datetime
+) -> list[sa.Row[tuple[Any, ...]]]:
+    lock = "" if tx.dialect.name == "sqlite" else " FOR UPDATE SKIP LOCKED"
+    found = tx.execute(
+        sa.text(f"SELECT * {which} ORDER BY due_at LIMIT :limit{lock}"),
+        {"now": stamp(now), "limit": limit},
+    )
+    return list(found)
+
+
 def changed(tx: Transaction, statement: str, **values: str) -> bool:
     """Run an UPDATE of one message; whether it was in the state that the statement names."""
     return tx.execute(sa.text(statement), values).rowcount == 1
+
+
+def _change(
+    tx: Transaction, messages: Sequence[Message], change: sa.TextClause, **values: str
+) -> set[str]:
+    """Change those of *messages* whose lease still holds: few statements, however many they are."""
+    if not messages:
+        return set()
+    lock = "" if tx.dialect.name == "sqlite" else " FOR UPDATE"
+    rows = tx.execute(_of(_HELD + lock), {"ids": [message.id for message in messages]})
+    holders = {row.id: row.lease for row in rows}
+    ours = {message.id for message in messages if holders.get(message.id) == message.lease}
+    if ours:
+        tx.execute(change, {"ids": sorted(ours), **values})
+    return ours
 
 
 def _update(tx: Transaction, message: Message, change: str, **values: str) -> bool:

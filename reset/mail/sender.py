@@ -1,7 +1,7 @@
-"""Hands mails to the SMTP server: Flask-Mail with time-outs, verified TLS and clean MIME.
+"""Hands mails to the SMTP server: Flask-Mail with time-outs and verified TLS.
 
-What is mended here: Flask-Mail waits for ever, verifies no certificate, sends long lines raw,
-loses a sender's name that has a comma, and takes a lost QUIT for a lost mail.
+What is mended here: Flask-Mail waits for ever, verifies no certificate, encodes the same addresses
+for each mail anew, and takes a lost QUIT for a lost mail. What it sends, `mime` makes.
 """
 
 from __future__ import annotations
@@ -11,19 +11,15 @@ import re
 import smtplib
 import socket
 import ssl
-import threading
-from datetime import UTC, datetime
-from email.headerregistry import Address
-from email.message import EmailMessage
-from email.policy import SMTP
-from email.utils import format_datetime, parseaddr
-from time import monotonic
+from time import monotonic, time
 from typing import Any
 
 from flask import Flask
-from flask_mail import BadHeaderError, Connection, Mail, Message
+from flask_mail import BadHeaderError, Connection, Mail
 
 from reset.errors import MailDeferred, MailRefused
+from reset.mail.deadline import Deadline
+from reset.mail.mime import MimeMessage
 
 IDLE_SECONDS = 30
 AFTER_DATA_SECONDS = 120  # Less than the lease of a message.
@@ -32,59 +28,6 @@ CHECK_AFTER_SECONDS = 1  # A server may hang up on a connection that rests.
 # too: a long run of letters and digits is no word, but a piece of a token.
 _LINKS = re.compile(r"\S*(?:https?:|/nueva|/no-fui-yo)\S*|[\w.-]*[\w-]{20,}[\w.-]*", re.IGNORECASE)
 _LONGEST_READ = 1000  # The patterns take long over a megabyte without a blank.
-
-
-class MimeMessage(Message):
-    """A message built by the standard library: quoted-printable, lines under 79 characters."""
-
-    def as_bytes(self) -> bytes:
-        mime = EmailMessage(policy=SMTP)
-        mime["Subject"] = self.subject
-        mime["From"] = _address(*parseaddr(str(self.sender)))
-        mime["To"] = [_address("", str(recipient)) for recipient in self.recipients]
-        if self.reply_to:
-            mime["Reply-To"] = _address(*parseaddr(str(self.reply_to)))
-        mime["Date"] = format_datetime(datetime.fromtimestamp(self.date or 0, UTC))
-        mime["Message-ID"] = self.msgId
-        for name, value in (self.extra_headers or {}).items():
-            mime[name] = value
-        mime.set_content(self.body or "", cte="quoted-printable")
-        mime.add_alternative(self.html or "", subtype="html", cte="quoted-printable")
-        return mime.as_bytes()
-
-
-class Deadline:
-    """Cuts a socket when a block takes too long: a tarpit never lets a single read time out."""
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._socket: socket.socket | None = None
-
-    def extend(self, seconds: float) -> None:
-        """Start anew with *seconds* from now."""
-        self._timer.cancel()
-        self._start(seconds)
-
-    def watch(self, watched: socket.socket) -> None:
-        """The socket to cut."""
-        self._socket = watched
-
-    def __enter__(self) -> None:
-        self._start(self._seconds)
-
-    def __exit__(self, *_: object) -> None:
-        self._timer.cancel()
-
-    def _start(self, seconds: float) -> None:
-        self._timer = threading.Timer(seconds, self._cut)
-        self._timer.daemon = True
-        self._timer.start()
-
-    def _cut(self) -> None:
-        if self._socket is not None:
-            with contextlib.suppress(OSError):
-                # Not that of a TLS socket, which would let another thread go on in clear.
-                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
 
 class _Smtp(smtplib.SMTP):
@@ -150,6 +93,15 @@ class TimedConnection(Connection):
             raise
         return host
 
+    def send(self, message: MimeMessage, envelope_from: object = None) -> None:  # type: ignore[override]
+        """As Flask-Mail's, but that the message itself knows its envelope."""
+        if message.has_bad_headers():
+            raise BadHeaderError
+        message.date = message.date or time()
+        content = message.as_bytes()
+        self.host.sendmail(*message.envelope, content)
+        self.num_emails += 1
+
     def __exit__(self, *_: object) -> None:
         # After "250 queued" a server may hang up at once: the mail is accepted all the same.
         with contextlib.suppress(smtplib.SMTPException, OSError):
@@ -159,6 +111,8 @@ class TimedConnection(Connection):
 
 class Sender:
     """Sends messages over one kept connection; for one thread.
+
+    ``took_seconds`` is what the last hand-over took, without that of connecting.
 
     Args:
         app: carries the `MAIL_` settings of Flask-Mail.
@@ -174,6 +128,16 @@ class Sender:
         self._ehlo_host = ehlo_host
         self._connection: TimedConnection | None = None
         self._last_used = monotonic()
+        self.took_seconds = 0.0
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a connection, as far as is known."""
+        return self._connection is not None
+
+    def another(self) -> Sender:
+        """One of the same kind, for another connection and another thread."""
+        return Sender(self._app, timeout=self._timeout, ehlo_host=self._ehlo_host)
 
     def send(self, message: MimeMessage) -> None:
         """Hand *message* over.
@@ -186,9 +150,11 @@ class Sender:
             connection = self._open()
         except Exception as error:
             raise _outage(error) from error
+        begun = monotonic()
         try:
             with connection.deadline:
                 connection.send(message)
+            self.took_seconds = monotonic() - begun
         except smtplib.SMTPSenderRefused as error:
             self.close()
             # Our address is the same in every mail; but a kept connection may be due for its end.
@@ -240,14 +206,6 @@ def _is_alive(host: smtplib.SMTP) -> bool:
         return host.noop()[0] == 250
     except (smtplib.SMTPException, OSError):
         return False
-
-
-def _address(name: str, spec: str) -> Address:
-    """One header address, its domain as in DNS; raises ValueError for anything but one."""
-    local, _, domain = spec.rpartition("@")
-    if not domain.isascii():
-        domain = domain.encode("idna").decode("ascii")
-    return Address(display_name=name, addr_spec=f"{local}@{domain}")
 
 
 def _outage(error: Exception) -> MailDeferred:

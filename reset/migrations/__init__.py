@@ -12,6 +12,7 @@ from importlib import resources
 
 import sqlalchemy as sa
 
+from reset.engine import patience
 from reset.errors import StoreUnavailable
 
 _VERSION = "SELECT COALESCE(MAX(version), 0) FROM schema_version"
@@ -49,7 +50,8 @@ def _alone(tx: sa.Connection) -> Iterator[None]:
     if tx.dialect.name == "postgresql":
         tx.execute(sa.text("SELECT pg_advisory_xact_lock(hashtext('reset.migrations'))"))
     if tx.dialect.name != "mysql":
-        yield
+        with patience(tx):
+            yield
         return
     # Its names are the server's, not the database's; and its transactions end with each CREATE.
     name = {"name": tx.execute(sa.text("SELECT MD5(CONCAT('reset.', DATABASE()))")).scalar_one()}

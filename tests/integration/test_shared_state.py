@@ -22,7 +22,7 @@ from reset.errors import ActRefused, LinkBusy, StoreUnavailable
 from reset.help_desk.desk import Asked
 from reset.links import Link
 from reset.mail import outbox
-from tests.conftest import ADDRESS, START, Visitor, links_in
+from tests.conftest import ADDRESS, START, Visitor, links_in, prepared
 from tests.servers.sql import SqlServer
 from tests.servers.state import NAME, TABLES, drop_tables, locked_out
 
@@ -134,7 +134,7 @@ def test_mail_waits_for_a_denial(visitor: Visitor, ana: int, elsewhere: ThreadPo
     with parts.database.begin() as tx:
         audit.note(tx, denied, "denied", now=START)
         audit.close_alike(tx, denied, now=START)
-        late = waits(elsewhere.submit(parts.delivery.prepare_mail, message, now=START))
+        late = waits(elsewhere.submit(prepared, parts, message, now=START))
     assert late.result() is None
 
 
@@ -183,8 +183,8 @@ def test_last_mail_of_the_hour_is_sent_by_one_worker(
     for _ in range(4):  # As when the counters were lost: none of them is marked.
         visitor.parts.flow.request(ADDRESS, allowed=True, origin="", language="es", now=START)
     messages = delivery.claim(limit=4, now=START)
-    prepared = list(elsewhere.map(lambda m: delivery.prepare_mail(m, now=START), messages))
-    assert len([letter for letter in prepared if letter]) == 1
+    made = list(elsewhere.map(lambda m: prepared(visitor.parts, m, now=START), messages))
+    assert len([letter for letter in made if letter]) == 1
 
 
 def test_second_operator_waits_for_the_first(
@@ -231,7 +231,7 @@ def test_mail_waits_for_a_cancellation(
         hold(tx, "SELECT number FROM requests WHERE number = :number", number=message.request)
         cancelled = waits(elsewhere.submit(parts.desk.cancel_links, asked))
     cancelled.result()
-    assert parts.delivery.prepare_mail(message, now=START) is None
+    assert prepared(parts, message, now=START) is None
 
 
 def test_overdue_is_noted_once(visitor: Visitor, ana: int, elsewhere: ThreadPoolExecutor) -> None:
@@ -334,6 +334,20 @@ def test_migration_cut_off_goes_on(
     assert database.migrate() == LATEST
     with database.read() as tx:
         assert set(sa.inspect(tx).get_table_names()) == set(TABLES)
+    database.close()
+
+
+@pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
+def test_migration_of_a_large_table_takes_its_time(
+    server: SqlServer, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it would begin anew for ever; whatever is asked after it has its deadline again."""
+    database = Database(settings.database_url)
+    monkeypatch.setattr(migrations, "steps", lambda: [(LATEST + 1, ["SELECT pg_sleep(5.5)"])])
+    assert database.migrate() == LATEST + 1
+    with pytest.raises(StoreUnavailable), database.begin() as tx:
+        tx.exec_driver_sql("SELECT pg_sleep(5.5)")
+    drop_tables(server)
     database.close()
 
 

@@ -18,7 +18,8 @@ from flask import Flask
 
 from config import Settings
 from reset.errors import MailDeferred, MailRefused
-from reset.mail.sender import MimeMessage, Sender
+from reset.mail.mime import MimeMessage
+from reset.mail.sender import Sender
 from reset.tokens import Tokens, new_id
 from tests.conftest import ADDRESS, NEW_PASSWORD, START, Visitor, program
 from tests.servers.smtp import Sink, scripted, serving

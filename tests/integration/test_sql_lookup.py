@@ -10,6 +10,7 @@ from decimal import Decimal
 import pytest
 import sqlalchemy as sa
 
+from reset.accounts.sql import backend
 from tests.conftest import ADDRESS
 from tests.stores import Store, spread, the_account
 
@@ -172,21 +173,47 @@ def test_column_that_minds_case(store: Store, kind: str) -> None:
 @SERVERS
 def test_an_index_serves_the_look_up(store: Store) -> None:
     """The statement that the service sends reads one row of many, not all of them."""
-    numbers = {
-        "postgresql": "generate_series(1, 3000) AS t(n)",
-        "mysql": "seq_1_to_3000 AS t",
-    }[store.admin.dialect.name]
-    column = "n" if store.admin.dialect.name == "postgresql" else "seq"
-    store.run(
-        "INSERT INTO usuarios (usuario, correo, clave)"
-        f" SELECT concat('u', {column}), concat('u', {column}, '@example.com'), '' FROM {numbers}"
-    )
+    fill(store)
     expression = "lower(correo)" if store.admin.dialect.name == "postgresql" else "correo"
     store.run(f"CREATE INDEX por_correo ON usuarios ({expression})")
     store.run("ANALYZE" if expression != "correo" else "ANALYZE TABLE usuarios")
     plan = explained(store, "u77@example.com")
     assert "por_correo" in plan
     assert len(store.accounts().find_by_address("u77@example.com")) == 1
+
+
+@SERVERS
+def test_missing_index_is_told_with_its_cure(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The statement that is told mends it, while the portal works on."""
+    monkeypatch.setattr(backend, "_FEW", 2999)
+    assert "no index" not in str(store.accounts().examine())
+    fill(store)
+    (told,) = (one for one in store.accounts().examine() if "no index" in one.text)
+    store.run(told.remedy.removeprefix("as their owner: "))
+    assert "an index serves the look-up" in str(store.accounts().examine())
+
+
+@pytest.mark.parametrize("store", ["mysql"], indirect=True)
+def test_column_that_minds_case_has_no_simple_cure(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A plain index would not serve: it is the collation that is to be changed."""
+    monkeypatch.setattr(backend, "_FEW", 2999)
+    store.run("ALTER TABLE usuarios MODIFY correo VARCHAR(254) COLLATE utf8mb4_bin")
+    fill(store)
+    (told,) = (one for one in store.accounts().examine() if "no index" in one.text)
+    assert told.remedy == "docs/portals.md, Addresses"
+
+
+def fill(store: Store) -> None:
+    """3000 accounts."""
+    kind = store.admin.dialect.name
+    numbers = "generate_series(1, 3000) AS t(n)" if kind == "postgresql" else "seq_1_to_3000 AS t"
+    number = "n" if kind == "postgresql" else "seq"
+    store.run(
+        "INSERT INTO usuarios (usuario, correo, clave)"
+        f" SELECT concat('u', {number}), concat('u', {number}, '@example.com'), '' FROM {numbers}"
+    )
 
 
 def explained(store: Store, address: str) -> str:

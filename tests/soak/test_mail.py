@@ -19,8 +19,8 @@ from flask import Flask
 
 from config import Settings
 from reset.audit import spoken
+from reset.handover import BATCH
 from reset.mail import outbox
-from reset.worker import BATCH
 from tests.conftest import Clock, Portal, Visitor, hash_bcrypt
 from tests.servers.smtp import Sink, serving, text_of
 from tests.servers.wire import Listener

@@ -21,6 +21,8 @@ from reset.engine import described, is_encrypted, is_local, is_refusal, open_eng
 from reset.errors import AccountChanged, AccountsUnavailable, ChangeUncertain, PasswordRefused
 from reset.findings import Finding
 
+_FEW = 10_000  # So many are read in some milliseconds.
+
 
 class SqlAccounts:
     """Reads and changes accounts as *table* says."""
@@ -72,7 +74,7 @@ class SqlAccounts:
 
     def examine(self) -> list[Finding]:
         with self._transaction() as connection:
-            return [self._encryption(connection)]
+            return [self._encryption(connection), *self._index(connection)]
 
     def rehearse(self, account: Account) -> Finding:
         new_hash = self._hash(account, secrets.token_urlsafe(16))
@@ -194,6 +196,20 @@ class SqlAccounts:
         if table.scheme == "auto" and not account.scheme:
             return "hash_unknown", ""
         return None, ""
+
+    def _index(self, connection: sa.Connection) -> Iterator[Finding]:
+        if self._lookup.is_served(connection):
+            yield Finding("ok", "an index serves the look-up of an address")
+            return
+        some = sa.select(sa.literal(1)).select_from(self._selectable).limit(_FEW + 1).subquery()
+        if connection.execute(sa.select(sa.func.count()).select_from(some)).scalar_one() > _FEW:
+            statement = self._lookup.index(connection.dialect)
+            yield Finding(
+                "warning",
+                "no index serves the look-up of an address: each reads all accounts",
+                f"as their owner: {statement};" if statement else "docs/portals.md, Addresses",
+                "each mail with a link waits for one, and those behind it",
+            )
 
     def _encryption(self, connection: sa.Connection) -> Finding:
         if is_local(self._engine):

@@ -29,18 +29,40 @@ class Lookup:
         stored = [form for word in words for form in (word, f"{word} ", f" {word}")]
         return folded.in_(sa.bindparam(None, stored, type_=sa.types.NULLTYPE, expanding=True))
 
+    def is_served(self, connection: sa.Connection) -> bool:
+        """Whether an index serves it, else it reads all accounts."""
+        condition = self.condition(connection, ["nobody@absent.invalid"])
+        return _is_served(connection, sa.select(self._selectable).where(condition))
+
+    def index(self, dialect: sa.Dialect) -> str:
+        """The statement that makes an index for it; "" where there is no simple one."""
+        table = self._selectable
+        if not isinstance(table, sa.TableClause) or (
+            dialect.name == "mysql" and not self._ignores_case
+        ):
+            return ""
+        quoted = dialect.identifier_preparer
+        column = quoted.quote(self._column.name)
+        # On PostgreSQL as the portal works on.
+        create = "CREATE INDEX" + (" CONCURRENTLY" if dialect.name == "postgresql" else "")
+        name = quoted.quote(f"{table.name}_{self._column.name}_lookup")
+        what = column if dialect.name == "mysql" else f"lower({column})"
+        return f"{create} {name} ON {quoted.format_table(table)} ({what})"
+
     def _folded(self, connection: sa.Connection, *, plain: bool) -> sa.ColumnElement[Any]:
         """The column in lower case; with *plain* only the English alphabet matters."""
         column, dialect = self._column, connection.dialect.name
         if self._ignores_case is None:
             self._ignores_case = self._compares_without_case(connection)
+        if dialect == "sqlite":
+            if not plain:
+                return sa.func.unicode_lower(column)
+            return sa.collate(column, "NOCASE") if self._ignores_case else sa.func.lower(column)
         if self._ignores_case and (plain or dialect != "mysql"):
             return column
         if dialect == "mysql":
             # The character set of the column may lack letters that we ask for.
             return sa.func.lower(sa.cast(column, sa.CHAR))
-        if dialect == "sqlite":
-            return sa.func.lower(column) if plain else sa.func.unicode_lower(column)
         if plain:
             # A login may be a number; of a text, an index on lower() serves this, too.
             return sa.func.lower(sa.cast(column, sa.Text))
@@ -48,10 +70,26 @@ class Lookup:
         return sa.func.lower(sa.collate(sa.cast(column, sa.Text), "und-x-icu"))
 
     def _compares_without_case(self, connection: sa.Connection) -> bool | None:
-        """Whether the column itself does; then its plain index serves. None while it is empty."""
+        """Whether the column, or an index on it, does; then that serves. None while it is empty."""
+        if connection.dialect.name == "sqlite":
+            same = sa.collate(self._column, "NOCASE") == ""
+            return _is_served(connection, sa.select(self._selectable).where(same))
         asked = {"mysql": sa.func.collation, "postgresql": sa.func.pg_typeof}
-        if connection.dialect.name not in asked:
-            return False
         kind = asked[connection.dialect.name](self._column).cast(sa.CHAR(64))
         answer = connection.execute(sa.select(kind).select_from(self._selectable).limit(1)).scalar()
         return None if answer is None else str(answer).strip().endswith(("_ci", "citext"))
+
+
+def _is_served(connection: sa.Connection, query: sa.Select[Any]) -> bool:
+    """Whether the database answers *query* without reading a table from end to end."""
+    dialect = connection.dialect.name
+    if dialect == "postgresql":
+        # A small table it reads all the same: what counts is what it can do once it has grown.
+        connection.execute(sa.text("SET LOCAL enable_seqscan = off"))
+    sent = query.compile(connection, compile_kwargs={"render_postcompile": True})
+    explain = "EXPLAIN QUERY PLAN" if dialect == "sqlite" else "EXPLAIN"
+    values = sent.params if sent.positiontup is None else tuple(sent.params.values())
+    plan = connection.exec_driver_sql(f"{explain} {sent}", values).mappings().all()
+    if dialect == "mysql":
+        return all(row["possible_keys"] or row["type"] not in ("ALL", "index") for row in plan)
+    return not any(word in str(row) for row in plan for word in ("SCAN ", "Seq Scan"))

@@ -1,0 +1,1 @@
+"""`make bench`: the service measured from outside, each figure beside something known."""

@@ -1,0 +1,133 @@
+"""A new password behind a link from a mail: its time and memory beside the bare hash."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from bench.load import closed_loop, forms, post
+from bench.sink import Sink
+from bench.system import System, cpu_ms, forget_peak, peak_mib, rss_mib, worker_of
+from bench.table import Result, middle, ratios
+from demo.accounts import HASHERS
+
+BLOCKS = 12
+BLOCK = 4
+BAR = 1.05
+AT_ONCE = 8
+MEMORY_ROUNDS = 3
+ONE_HASH = 1.25
+FAST = "bcrypt"  # The demo's own account.
+HUNGRY = "argon2id"  # The scheme of the demo that takes the most memory.
+PASSWORD = "Frailejon-azul-4821"  # noqa: S105 - nobody's
+_LINK = re.compile(r"http://localhost:\d+/nueva/(\S+)")
+
+
+def measure(out: Path) -> list[Result]:
+    people = {
+        FAST: [f"ana{number}@example.com" for number in range(BLOCK * (BLOCKS + 1))],
+        HUNGRY: [f"lucia{number}@example.com" for number in range(1 + AT_ONCE * MEMORY_ROUNDS)],
+    }
+    with Sink(out, keep=True) as sink, System(out, smtp_port=sink.port) as system:
+        for scheme, addresses in people.items():
+            system.add_accounts(addresses, scheme)
+        web = worker_of(system.start_web())
+        links = _links(system, sink, [name for names in people.values() for name in names])
+        requests = {
+            scheme: iter([_new_password(links[address]) for address in addresses])
+            for scheme, addresses in people.items()
+        }
+        return [*_time(system, web, requests[FAST]), _memory(system, web, requests[HUNGRY])]
+
+
+def _links(system: System, sink: Sink, addresses: Sequence[str]) -> dict[str, str]:
+    """The token that each of *addresses* was mailed; then the mail worker stops."""
+    closed_loop(system.port, forms(system.port, addresses, system.keys), connections=4)
+    worker = system.start_worker()
+    sink.wait_for(len(addresses), seconds=60)
+    system.stop(worker)
+    links = {}
+    for mail in sink.mails():
+        text = mail.get_body(("plain",))
+        found = _LINK.search(text.get_content()) if text else None
+        if found:
+            links[str(mail["To"])] = found[1]
+    return links
+
+
+def _new_password(token: str) -> bytes:
+    return post("/nueva", token=token, password=PASSWORD, confirm=PASSWORD)
+
+
+def _time(system: System, web: int, requests: Iterator[bytes]) -> list[Result]:
+    ours, bare = [], []
+    for block in range(BLOCKS + 1):
+        before = cpu_ms(web)
+        closed_loop(system.port, [next(requests) for _ in range(BLOCK)], connections=1)
+        spent = (cpu_ms(web) - before) / BLOCK
+        hashed = _hash_ms(FAST)
+        if block:  # The first one warms up.
+            ours.append(spent)
+            bare.append(hashed)
+    once, twice = ratios(ours, bare), ratios(ours, [2 * spent for spent in bare])
+    told = f"{middle(ours)[0]:.1f} ms of CPU"
+    return [
+        _bounded(
+            "POST of a new password", told, f"one {FAST} hash, {middle(bare)[0]:.1f} ms", once
+        ),
+        _bounded(
+            "the same, for the hashes it takes",
+            told,
+            f"two {FAST} hashes, {2 * middle(bare)[0]:.1f} ms",
+            twice,
+            "one makes the new hash, one tells that the password is not the present one",
+        ),
+    ]
+
+
+def _bounded(
+    work: str, ours: str, against: str, figures: Sequence[float], note: str = ""
+) -> Result:
+    figure, spread = middle(figures)
+    return Result(work, ours, against, figure, spread, f"<= {BAR}", figure <= BAR, note)
+
+
+def _hash_ms(scheme: str) -> float:
+    begun = time.process_time()
+    for _ in range(BLOCK):
+        HASHERS[scheme](PASSWORD)
+    return (time.process_time() - begun) * 1000 / BLOCK
+
+
+def _memory(system: System, web: int, requests: Iterator[bytes]) -> Result:
+    closed_loop(system.port, [next(requests)], connections=1)  # Warms up.
+    growths, bare = [], []
+    for _ in range(MEMORY_ROUNDS):
+        together = [next(requests) for _ in range(AT_ONCE)]
+        forget_peak(web)
+        before = rss_mib(web)
+        closed_loop(system.port, together, connections=AT_ONCE)
+        growths.append(peak_mib(web) - before)
+        bare.append(_hash_mib(HUNGRY))
+    figure, spread = middle(ratios(growths, bare))
+    return Result(
+        f"memory of {AT_ONCE} new passwords at once",
+        f"peak grows by {middle(growths)[0]:.0f} MiB",
+        f"one {HUNGRY} hash, {middle(bare)[0]:.0f} MiB",
+        figure,
+        spread,
+        f"<= {ONE_HASH} hashes",
+        figure <= ONE_HASH,
+    )
+
+
+def _hash_mib(scheme: str) -> float:
+    """How much this process grows while it makes one hash."""
+    me = os.getpid()
+    forget_peak(me)
+    before = rss_mib(me)
+    HASHERS[scheme](PASSWORD)
+    return peak_mib(me) - before
