@@ -31,6 +31,7 @@ from reset.flow import Flow
 from reset.help_desk.desk import Desk
 from reset.help_desk.operators import Operators
 from reset.help_desk.sessions import derived
+from reset.kept import KeptPages
 from reset.limits import Limits
 from reset.mail import Letter
 from reset.mail.messages import compose
@@ -110,7 +111,6 @@ def _flask_config(settings: Settings) -> dict[str, Any]:
     return {
         # SECRET_KEY stays unset: nothing but the help desk has a session, see DeskSessions.
         "WTF_CSRF_SECRET_KEY": derived(settings.secret_keys, "forms", settings.public_url),
-        "WTF_I18N_ENABLED": False,  # All words are ours; a catalogue would be read for each form.
         "WTF_CSRF_TIME_LIMIT": None,  # A form is good for as long as the session that it is of.
         "TRUSTED_HOSTS": [settings.host, "localhost", "127.0.0.1"],
         "MAX_CONTENT_LENGTH": LARGEST_FORM,
@@ -168,7 +168,8 @@ def _service(
         settlement=settlement,
         delivery=delivery,
         captcha=captcha,
-        limits=_limits(app, settings, database, clock, metrics),
+        kept=KeptPages(keep=settings.templates is None),
+        limits=_limits(settings, database, clock, metrics),
         desk=Desk(database, accounts, rules),
         operators=Operators(database, keys, context),
         user_header=settings.help_desk_user_header,
@@ -190,14 +191,12 @@ def _service(
 
 
 def _limits(
-    app: Flask,
     settings: Settings,
     database: Database,
     clock: Callable[[], datetime],
     metrics: Metrics,
 ) -> Limits:
     return Limits(
-        app,
         database,
         per_ip=settings.limit_per_ip,
         per_address=settings.limit_per_address,

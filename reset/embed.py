@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 from urllib.parse import urlsplit
 
-from flask import Flask, Response, request
+from flask import Flask, request
 
 from reset.errors import ForeignOrigin
 
@@ -64,22 +65,29 @@ class Headers:
         ancestors: Sequence[str],
         public_url: str,
     ) -> None:
-        self._framed = frozenset(framed)
-        self._lent = frozenset(lent)
-        self._ancestors = ancestors
-        self._public_url = public_url
-        app.after_request(self._add)
+        usual, in_frames = page_headers(public_url, ()), page_headers(public_url, ancestors)
+        lent_ones = usual | {"Cross-Origin-Resource-Policy": "cross-origin"}
+        self._usual = tuple(usual.items())
+        self._special = dict.fromkeys(framed, tuple(in_frames.items()))
+        self._special |= dict.fromkeys(lent, tuple(lent_ones.items()))
+        # Around it: of what it is handed itself, Werkzeug judges each header again and again.
+        self._app, app.wsgi_app = app.wsgi_app, self  # type: ignore[method-assign]
 
-    def _add(self, response: Response) -> Response:
-        headers = response.headers
-        ancestors = self._ancestors if request.endpoint in self._framed else ()
-        for name, value in page_headers(self._public_url, ancestors).items():
-            headers[name] = value
-        if request.endpoint in self._lent:
-            headers["Cross-Origin-Resource-Policy"] = "cross-origin"
-        if "Cache-Control" not in headers or headers["Cache-Control"] == "no-cache":
-            headers["Cache-Control"] = "no-store"
-        return response
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        def start(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
+            ours = self._special.get(request.endpoint or "", self._usual)
+            return start_response(status, _kept_by_nobody([*headers, *ours]), *rest)
+
+        return self._app(environ, start)
+
+
+def _kept_by_nobody(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """*headers*, and that an answer is not to be kept where they say nothing else of it."""
+    said = [value for name, value in headers if name.lower() == "cache-control"]
+    if said not in ([], ["no-cache"]):
+        return headers
+    others = [header for header in headers if header[0].lower() != "cache-control"]
+    return [*others, ("Cache-Control", "no-store")]
 
 
 def page_headers(public_url: str, ancestors: Sequence[str]) -> dict[str, str]:

@@ -60,10 +60,15 @@ class ChallengeAsFormState(CSRF):  # type: ignore[misc]  # WTForms ships no type
             raise ValidationError(texts.text("captcha_refused"))
 
 
+class _Meta(FlaskForm.Meta):  # type: ignore[misc]
+    def get_translations(self, form: Any) -> None:
+        """None: all sentences are ours, and WTForms' would be read from a file for each form."""
+
+
 class RequestForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF ships no types.
     """E-mail and captcha. ``address`` is the normalised e-mail after a successful validation."""
 
-    class Meta(FlaskForm.Meta):  # type: ignore[misc]
+    class Meta(_Meta):
         csrf = True
         csrf_class = ChallengeAsFormState
         csrf_field_name = "challenge"
@@ -123,7 +128,7 @@ class RequestForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF ships no types.
 class PasswordForm(FlaskForm):  # type: ignore[misc]
     """The new password, twice, exactly as typed. Its authority is the token."""
 
-    class Meta(FlaskForm.Meta):  # type: ignore[misc]
+    class Meta(_Meta):
         csrf = False
 
     token = HiddenField()

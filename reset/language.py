@@ -5,10 +5,14 @@ Sentences stand in Spanish in templates and code; the catalogues in `translation
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
+from typing import cast
 
 from flask import Flask, current_app, g, has_request_context, request, url_for
 from flask_babel import Babel, refresh
+from werkzeug.datastructures import LanguageAccept
+from werkzeug.http import parse_accept_header
 
 # What each calls itself: who looks for a language reads no other one.
 NAMES = {"es": "Español", "en": "English", "pt": "Português"}
@@ -24,7 +28,7 @@ _SWITCHED = {
 
 def register(app: Flask, languages: Sequence[str]) -> None:
     """Let *app* speak *languages*; the first is for those who understand none of them."""
-    app.extensions["languages"] = list(languages)
+    app.extensions["languages"] = tuple(languages)
     Babel(app, default_locale=languages[0], locale_selector=current)
 
 
@@ -64,9 +68,9 @@ def others() -> list[dict[str, str]]:
     ]
 
 
-def configured() -> list[str]:
+def configured() -> tuple[str, ...]:
     """The codes of the setting, in its order."""
-    return list(current_app.extensions["languages"])
+    return cast(tuple[str, ...], current_app.extensions["languages"])
 
 
 def _asked_for() -> str:
@@ -75,7 +79,10 @@ def _asked_for() -> str:
 
 
 def _browsers() -> str:
-    if "browsers_language" not in g:  # Every link of the page asks.
-        languages = configured()
-        g.browsers_language = request.accept_languages.best_match(languages) or languages[0]
-    return str(g.browsers_language)
+    return _best(request.headers.get("Accept-Language", ""), configured())
+
+
+@functools.lru_cache(maxsize=256)
+def _best(accepted: str, languages: tuple[str, ...]) -> str:
+    """Kept, because every link of a page asks, and browsers say the same few things."""
+    return parse_accept_header(accepted, LanguageAccept).best_match(languages) or languages[0]

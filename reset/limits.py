@@ -65,7 +65,6 @@ class Limits:
 
     def __init__(
         self,
-        app: Flask,
         database: Database,
         *,
         per_ip: str,
@@ -80,7 +79,8 @@ class Limits:
             options["redis_url"] = storage_uri
         limiter = Limiter(
             client_network,
-            app=app,
+            # Not ours: no view declares a limit, and it would look for one in every request.
+            app=Flask(__name__),
             strategy="fixed-window",
             storage_uri=f"{counters.REDIS_SCHEME if storage_uri else counters.SCHEME}://",
             storage_options=options,  # type: ignore[arg-type]

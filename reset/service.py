@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # For the names alone: what a process does not use it need no
     from reset.flow import Flow
     from reset.help_desk.desk import Desk
     from reset.help_desk.operators import Operators
+    from reset.kept import KeptPages
     from reset.limits import Limits
     from reset.mail import Letter
     from reset.mail.mime import MimeMessage
@@ -49,6 +50,7 @@ class Service:
     exclusions: Sequence[str]
     upgrades_to: str | None
     captcha: Captcha
+    kept: KeptPages
     limits: Limits
     operators: Operators
     desk: Desk

@@ -38,9 +38,13 @@ def _carry_language(endpoint: str, values: dict[str, Any]) -> None:
 
 # Without its last slash, too: the router's redirect there would follow the request's Host.
 @pages.get("/", strict_slashes=False)
-def request_reset() -> str:
+def request_reset() -> str | bytes:
     """The form for e-mail and captcha."""
-    return _request_page(RequestForm(email=request.args.get("email", "")[:254]))
+    email = request.args.get("email", "")[:254]
+    # What a server says of where we are mounted would be in the picture's address.
+    if email or request.root_path:
+        return _request_page(RequestForm(email=email))
+    return _blank_page()
 
 
 @pages.post("/", strict_slashes=False)
@@ -197,13 +201,27 @@ def _check_captcha(form: RequestForm) -> None:
         parts.metrics.count_captcha(by_proof=bool(proof), right=right)
 
 
+def _blank_page() -> bytes:
+    """The form before anything is typed: of its visitor it has these three and nothing else."""
+    parts = service()
+    key = (language.current(), bool(language.carried()), may_be_framed())
+    challenge, puzzle = parts.captcha.issue_with_puzzle(now=parts.clock())
+    return parts.kept.filled(
+        key, lambda *values: _form_page(RequestForm(), *values), challenge, puzzle
+    )
+
+
 def _request_page(form: RequestForm, notice: str = "") -> str:
     challenge = form.shown_challenge
+    return _form_page(form, challenge, service().captcha.puzzle(challenge), notice)
+
+
+def _form_page(form: RequestForm, challenge: str, puzzle: str, notice: str = "") -> str:
     return render_template(
         "reset/request.html",
         form=form,
         challenge=challenge,
-        puzzle=service().captcha.puzzle(challenge),
+        puzzle=puzzle,
         captcha_length=service().captcha_length,
         framed=may_be_framed(),
         notice=notice,

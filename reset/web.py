@@ -41,6 +41,8 @@ def register(app: Flask, parts: Service) -> None:
 
 
 def _log_answer(response: Response) -> Response:
+    if not log.isEnabledFor(logging.DEBUG):
+        return response
     # Not the path, which may hold a link, but the rule that it follows.
     page = request.url_rule.rule if request.url_rule else "-"
     fields = {"method": request.method, "page": page, "status": response.status_code}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import timedelta
 
@@ -13,6 +14,7 @@ from flask_mail import Message
 
 from config import Settings
 from reset.accounts import Account
+from reset.db import Transaction
 from reset.errors import AccountsUnavailable, MailDeferred, MailRefused, StoreUnavailable
 from reset.mail.outbox import LEASE, Retry
 from tests.conftest import ADDRESS, Clock, Portal, RecordingSender, Visitor, links_in, prepared
@@ -444,16 +446,19 @@ def test_readiness_asks_for_an_attended_queue(visitor: Visitor, clock: Clock, an
     assert visitor.client.get("/readyz").status_code == 503
 
 
-def test_worker_writes_as_often_for_everybody(visitor: Visitor, ana: int) -> None:
+def test_worker_writes_as_often_for_everybody(
+    visitor: Visitor, ana: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """SQLite has one writer: by waiting for it, other requests could count its transactions."""
     visitor.run_worker()  # The first run purges.
     writes: list[str] = []
+    begin = visitor.parts.database.begin
 
-    def count(connection: sa.Connection) -> None:
-        if not connection.get_execution_options().get("read_only"):
-            writes.append(email)
+    def count(*, durable: bool = True) -> AbstractContextManager[Transaction]:
+        writes.append(email)
+        return begin(durable=durable)
 
-    sa.event.listen(visitor.parts.database._engine, "commit", count)
+    monkeypatch.setattr(visitor.parts.database, "begin", count)
     for email in (ADDRESS, "nadie@example.com"):
         visitor.ask(email)
         visitor.run_worker()

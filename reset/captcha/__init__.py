@@ -6,7 +6,6 @@ Each challenge allows one guess: its letters, or the number of its proof of work
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import re
 import secrets
@@ -59,6 +58,7 @@ class Captcha:
         work_bits: int = work.BITS,
     ) -> None:
         self._keys = list(keys)
+        self._tokens = Tokens(keys, _PURPOSE)
         self._length = length
         self._voice = voice
         self._work_bits = work_bits
@@ -66,8 +66,13 @@ class Captcha:
 
     def issue(self, *, now: datetime) -> str:
         """A new challenge, good for one guess."""
+        return self.issue_with_puzzle(now=now)[0]
+
+    def issue_with_puzzle(self, *, now: datetime) -> tuple[str, str]:
+        """A new challenge and what `puzzle` would tell of it, which need not be opened for that."""
         payload = bytes([self._length, self._work_bits]) + secrets.token_bytes(_RANDOM_BYTES)
-        return Tokens(self._keys, _PURPOSE).make(payload, now=now)
+        challenge = self._tokens.make(payload, now=now)
+        return challenge, _Opened(self._keys[-1], payload, now).puzzle
 
     def is_fresh(self, challenge: str, *, now: datetime) -> bool:
         """Whether *challenge* is genuine and young enough; says nothing about its being spent."""
@@ -122,8 +127,7 @@ class Captcha:
 
     def puzzle(self, challenge: str) -> str:
         """The work that stands for the letters of *challenge*; raises BadToken."""
-        opened = _opened(challenge, self._keys)
-        return work.puzzle(opened.payload, opened.work_bits, opened.number)
+        return _opened(challenge, self._keys).puzzle
 
     def _open_fresh(self, challenge: str, *, now: datetime) -> _Opened:
         try:
@@ -203,9 +207,14 @@ class _Opened:
         """Derived for itself: the digest on the page tells nothing about the letters."""
         return work.number(self.derive("work"), self.work_bits)
 
+    @property
+    def puzzle(self) -> str:
+        """As `Captcha.puzzle` tells it."""
+        return work.puzzle(self.payload, self.work_bits, self.number)
+
     def derive(self, purpose: str) -> bytes:
         message = f"{purpose}|".encode() + self.payload
-        return hmac.new(self.key.encode(), message, hashlib.sha256).digest()
+        return hmac.digest(self.key.encode(), message, "sha256")
 
 
 def _opened(challenge: str, keys: Sequence[str]) -> _Opened:
