@@ -24,6 +24,7 @@ _EVERYWHERE = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 _YEAR = 31_536_000
+_Header = tuple[str, str]
 
 
 def refuse_foreign_form(public_url: str) -> None:
@@ -76,18 +77,18 @@ class Headers:
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         def start(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
             ours = self._special.get(request.endpoint or "", self._usual)
-            return start_response(status, _kept_by_nobody([*headers, *ours]), *rest)
+            return start_response(status, _with(ours, headers), *rest)
 
         return self._app(environ, start)
 
 
-def _kept_by_nobody(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """*headers*, and that an answer is not to be kept where they say nothing else of it."""
-    said = [value for name, value in headers if name.lower() == "cache-control"]
-    if said not in ([], ["no-cache"]):
-        return headers
-    others = [header for header in headers if header[0].lower() != "cache-control"]
-    return [*others, ("Cache-Control", "no-store")]
+def _with(ours: Sequence[_Header], headers: list[_Header]) -> list[_Header]:
+    """Both, and that an answer is not to be kept where *headers* say nothing else of it."""
+    said = [header for header in headers if header[0].lower() == "cache-control"]
+    if [value for _, value in said] not in ([], ["no-cache"]):
+        return [*headers, *ours]
+    others = [header for header in headers if header not in said]
+    return [*others, *ours, ("Cache-Control", "no-store")]
 
 
 def page_headers(public_url: str, ancestors: Sequence[str]) -> dict[str, str]:

@@ -15,7 +15,7 @@ class KeptPages:
 
     def __init__(self, *, keep: bool) -> None:
         self._keep = keep
-        self._pages: dict[Hashable, tuple[bytes, list[bytes]]] = {}
+        self._pages: dict[Hashable, bytes] = {}
 
     def filled(self, key: Hashable, make: Callable[..., str], *values: str) -> bytes:
         """The page that *make* gives for *values*.
@@ -28,8 +28,8 @@ class KeptPages:
         if key not in self._pages:
             # Nobody can guess a mark, so that none is in what an operator or a visitor wrote.
             marks = [secrets.token_hex(16) for _ in values]
-            self._pages[key] = make(*marks).encode(), [mark.encode() for mark in marks]
-        page, places = self._pages[key]
-        for place, value in zip(places, values, strict=True):
-            page = page.replace(place, value.encode())
-        return page
+            page = make(*marks).replace("%", "%%")
+            for place, mark in enumerate(marks):
+                page = page.replace(mark, f"%({place})b")
+            self._pages[key] = page.encode()
+        return self._pages[key] % {b"%d" % n: value.encode() for n, value in enumerate(values)}

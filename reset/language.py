@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import cast
+from typing import NamedTuple, cast
 
-from flask import Flask, current_app, g, has_request_context, request, url_for
+from flask import Flask, Request, current_app, has_request_context, request, url_for
 from flask_babel import Babel, refresh
 from werkzeug.datastructures import LanguageAccept
 from werkzeug.http import parse_accept_header
@@ -29,30 +29,51 @@ _SWITCHED = {
 def register(app: Flask, languages: Sequence[str]) -> None:
     """Let *app* speak *languages*; the first is for those who understand none of them."""
     app.extensions["languages"] = tuple(languages)
+    app.request_class = _Request
     Babel(app, default_locale=languages[0], locale_selector=current)
+
+
+class Spoken(NamedTuple):
+    """The language of a page, and the one that it had if nothing but the browser were asked."""
+
+    language: str
+    browsers: str
+
+
+class _Request(Request):
+    @functools.cached_property
+    def spoken(self) -> Spoken:
+        """Judged once, because every link of a page asks."""
+        languages = configured()
+        browsers = _best(self.headers.get("Accept-Language", ""), languages)
+        if "lang" in self.args and self.args["lang"] in languages:
+            return Spoken(self.args["lang"], browsers)
+        return Spoken(browsers, browsers)
+
+
+def spoken() -> Spoken:
+    """What the links of the page at hand follow, and its words."""
+    return cast(_Request, request).spoken
 
 
 def current() -> str:
     """The language of the page at hand; of everything else the setting's first."""
-    if not has_request_context():
-        return configured()[0]
-    if "language" not in g:
-        g.language = _asked_for() or _browsers()
-    return str(g.language)
+    return spoken().language if has_request_context() else configured()[0]
 
 
 def use(language: str) -> None:
     """Speak *language*, in which a link was asked for, unless the address names another one."""
-    if language in configured() and not _asked_for():
-        g.language = language
+    if language in configured() and request.args.get("lang") not in configured():
+        cast(_Request, request).spoken = spoken()._replace(language=language)
         refresh()
 
 
 def carried() -> dict[str, str]:
     """What a URL needs so that the next page speaks the same language; mostly nothing."""
-    if not has_request_context() or current() == _browsers():
+    if not has_request_context():
         return {}
-    return {"lang": current()}
+    language, browsers = spoken()
+    return {} if language == browsers else {"lang": language}
 
 
 def others() -> list[dict[str, str]]:
@@ -73,16 +94,7 @@ def configured() -> tuple[str, ...]:
     return cast(tuple[str, ...], current_app.extensions["languages"])
 
 
-def _asked_for() -> str:
-    asked = request.args.get("lang", "")
-    return asked if asked in configured() else ""
-
-
-def _browsers() -> str:
-    return _best(request.headers.get("Accept-Language", ""), configured())
-
-
 @functools.lru_cache(maxsize=256)
 def _best(accepted: str, languages: tuple[str, ...]) -> str:
-    """Kept, because every link of a page asks, and browsers say the same few things."""
+    """Kept, because browsers say the same few things."""
     return parse_accept_header(accepted, LanguageAccept).best_match(languages) or languages[0]

@@ -191,9 +191,8 @@ class Metrics(Collector):
         if endpoint in _NOT_COUNTED:
             return response
         status = response.status_code
-        rule = request.url_rule
-        other = "help_desk" if rule is not None and "/ayuda" in rule.rule else "other"
-        self.count("reset_pages_total", self._pages.get(endpoint, other), f"{status // 100}xx")
+        page = self._pages.get(endpoint) or _other_page()
+        self.count("reset_pages_total", page, f"{status // 100}xx")
         if endpoint in _OUTCOMES:
             name, known = _OUTCOMES[endpoint]
             outcome = g.pop("reset_outcome", None) or known.get(status, "failed")
@@ -204,6 +203,11 @@ class Metrics(Collector):
 def note(outcome: str) -> None:
     """What becomes of the form at hand, where its status does not say it."""
     g.reset_outcome = outcome
+
+
+def _other_page() -> str:
+    rule = request.url_rule
+    return "help_desk" if rule is not None and "/ayuda" in rule.rule else "other"
 
 
 def _in_tens(sample: Sample) -> Sample:

@@ -7,16 +7,18 @@ it. The question is a signed token that soon expires; to all others nothing is d
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
-from flask import Flask, Response, request
+from flask import Flask, request
 
 from reset.errors import BadToken
 from reset.tokens import Tokens, new_id
 
 QUESTION = "X-Reset-Doctor"
 ANSWER = "X-Reset-Seen"
+_QUESTION = "HTTP_X_RESET_DOCTOR"  # As the web server hands it over.
 LIFETIME = timedelta(minutes=2)  # Either way: two clocks may differ.
 _LONGEST = 200
 
@@ -39,14 +41,21 @@ def register(
     A proxy names the help desk's operator in *user_header*; empty if none does.
     """
     tokens = Tokens(keys, "doctor", public_url)
+    inner = app.wsgi_app
 
-    def answer(response: Response) -> Response:
-        asked = request.headers.get(QUESTION)
-        if asked is not None and _is_fresh(tokens, asked, clock()):
-            response.headers[ANSWER] = json.dumps(_seen(user_header))
-        return response
+    def wsgi_app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        asked = environ.get(_QUESTION)
+        if asked is None:
+            return inner(environ, start_response)
 
-    app.after_request(answer)
+        def start(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
+            if _is_fresh(tokens, asked, clock()):
+                headers = [*headers, (ANSWER, json.dumps(_seen(user_header)))]
+            return start_response(status, headers, *rest)
+
+        return inner(environ, start)
+
+    app.wsgi_app = wsgi_app  # type: ignore[method-assign]
 
 
 def _is_fresh(tokens: Tokens, asked: str, now: datetime) -> bool:

@@ -40,10 +40,9 @@ def _carry_language(endpoint: str, values: dict[str, Any]) -> None:
 @pages.get("/", strict_slashes=False)
 def request_reset() -> str | bytes:
     """The form for e-mail and captcha."""
-    email = request.args.get("email", "")[:254]
     # What a server says of where we are mounted would be in the picture's address.
-    if email or request.root_path:
-        return _request_page(RequestForm(email=email))
+    if "email" in request.args or request.root_path:
+        return _request_page(RequestForm(email=request.args.get("email", "")[:254]))
     return _blank_page()
 
 
@@ -202,9 +201,9 @@ def _check_captcha(form: RequestForm) -> None:
 
 
 def _blank_page() -> bytes:
-    """The form before anything is typed: of its visitor it has these three and nothing else."""
+    """The form before anything is typed: of its visitor it has these two and nothing else."""
     parts = service()
-    key = (language.current(), bool(language.carried()), may_be_framed())
+    key = (language.spoken(), may_be_framed())
     challenge, puzzle = parts.captcha.issue_with_puzzle(now=parts.clock())
     return parts.kept.filled(
         key, lambda *values: _form_page(RequestForm(), *values), challenge, puzzle

@@ -46,16 +46,15 @@ def register(app: Flask, parts: Service) -> None:
     app.session_interface = DeskSessions(settings.secret_keys, public_url)
     app.register_blueprint(pages, url_prefix=settings.path or None)
     faults.register(app)
-    app.after_request(_log_answer)
+    if settings.log_level == "debug":
+        app.after_request(_log_answer)
     parts.metrics.register(app, requests=FRAMED, files=files.ALL)
     keys, ancestors = settings.secret_keys, settings.frame_ancestors
-    Headers(app, framed=FRAMED, lent=files.LENT, ancestors=ancestors, public_url=public_url)
     mirror.register(app, keys, public_url, user_header=parts.user_header, clock=parts.clock)
+    Headers(app, framed=FRAMED, lent=files.LENT, ancestors=ancestors, public_url=public_url)
 
 
 def _log_answer(response: Response) -> Response:
-    if not log.isEnabledFor(logging.DEBUG):
-        return response
     # Not the path, which may hold a link, but the rule that it follows.
     page = request.url_rule.rule if request.url_rule else "-"
     fields = {"method": request.method, "page": page, "status": response.status_code}

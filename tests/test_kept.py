@@ -108,6 +108,15 @@ def test_two_services_in_one_process_show_their_own(make_app: MakeApp, settings:
             assert f"<strong>{name}</strong>" in app.test_client().get("/").text
 
 
+def test_what_looks_like_a_place_to_fill_is_left(make_app: MakeApp, settings: Settings) -> None:
+    """A page is filled as a format; what the operator wrote into it is none."""
+    client = make_app(brand=replace(settings.brand, name="100 % %(0)b")).test_client()
+    for _ in range(2):
+        answer = client.get("/")
+        assert answer.status_code == 200
+        assert "<strong>100 % %(0)b</strong>" in answer.text
+
+
 def test_templates_of_ones_own_are_made_for_each_visitor(make_app: MakeApp, tmp_path: Path) -> None:
     """They may show whatever Flask knows of the request."""
     own = tmp_path / "plantillas" / "reset" / "request.html"

@@ -112,6 +112,8 @@ def sign_out() -> AnyResponse:
 
 
 def _hide_while_nobody_may_enter() -> None:
+    if "/ayuda" not in request.path:  # Most pages: nothing else is asked for them.
+        return
     parts = service()
     if sessions.is_desk(request.path, parts.public_url) and not parts.operators.may_anybody():
         abort(404)
