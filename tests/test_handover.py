@@ -15,7 +15,7 @@ from reset.db import Transaction
 from reset.errors import MailDeferred, StoreUnavailable
 from reset.handover import BATCH
 from reset.mail.couriers import FRESH
-from reset.mail.outbox import LEASE
+from reset.mail.leases import LEASE
 from tests.conftest import ADDRESS, Clock, Portal, RecordingSender, Visitor, links_in
 
 

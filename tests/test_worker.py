@@ -16,7 +16,8 @@ from config import Settings
 from reset.accounts import Account
 from reset.db import Transaction
 from reset.errors import AccountsUnavailable, MailDeferred, MailRefused, StoreUnavailable
-from reset.mail.outbox import LEASE, Retry
+from reset.mail.leases import LEASE
+from reset.mail.outbox import Retry
 from tests.conftest import ADDRESS, Clock, Portal, RecordingSender, Visitor, links_in, prepared
 
 DOWN = MailDeferred("ConnectionRefusedError", server_down=True)
@@ -105,7 +106,7 @@ def test_mail_that_was_taken_is_noted_when_the_store_is_back(
         raise StoreUnavailable
 
     with monkeypatch.context() as patch:
-        patch.setattr("reset.mail.outbox.mark_sent", fail)
+        patch.setattr("reset.mail.leases.mark_sent", fail)
         with pytest.raises(StoreUnavailable):
             visitor.run_worker()
     visitor.run_worker()
