@@ -21,7 +21,7 @@ from bench.table import Missing, Result
 # Each is a module here with `measure(out)`; *out* is the folder for plots and running systems.
 ROWS = (
     *("form", "instructions", "captcha", "rush", "commits", "password"),
-    *("mails", "handover", "growth", "footprint", "idle", "servers"),
+    *("mails", "handover", "growth", "footprint", "idle", "servers", "visit"),
 )
 
 

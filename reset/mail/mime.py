@@ -20,8 +20,9 @@ from flask_mail import Message
 _BOUNDARY = b"=_alternative"
 _ATOMS = r"[\w!#$%&'*+/=?^`{|}~-]+(?:\.[\w!#$%&'*+/=?^`{|}~-]+)*"
 _DOMAIN = r"[a-z0-9-]+(?:\.[a-z0-9-]+)*"
-# What the library writes as it stands: an address without quotes, comments or other alphabets.
-_PLAIN = re.compile(rf"{_ATOMS}@{_DOMAIN}", re.ASCII | re.IGNORECASE)
+# What the library writes as it stands: an address without quotes, comments or other alphabets, and
+# without "=?", which many read as the beginning of an encoded word.
+_PLAIN = re.compile(rf"(?!.*=\?){_ATOMS}@{_DOMAIN}", re.ASCII | re.IGNORECASE)
 _PLAIN_ID = re.compile(rf"<{_ATOMS}@{_DOMAIN}>", re.ASCII | re.IGNORECASE)
 _ONE_LINE = 78 - len("Message-ID: ")
 

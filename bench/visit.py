@@ -1,0 +1,102 @@
+"""What a whole visit costs, from the form to the new password: for the rule of capacity."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Container, Sequence
+from pathlib import Path
+
+from bench import fill
+from bench.load import Line, closed_loop, forms, get, post
+from bench.sink import Sink
+from bench.system import System, cpu_ms, worker_of
+from bench.table import Result
+
+WARM_UP = 20
+VISITS = 80  # With those of the warming up, fewer pictures than a client may see in a minute.
+_NEW_PASSWORD = "Frailejon-2026"  # noqa: S105 - of people who are made up
+_FILES = re.compile(rb'(?:href|src)="(/(?:static|marca)[^"]+)"')
+_CHALLENGE = re.compile(rb"challenge=([^&]+)")
+
+
+def measure(out: Path) -> list[Result]:
+    """Each step on its own: all visitors make it before any makes the next."""
+    with Sink(out, keep=True) as sink, System(out, smtp_port=sink.port) as system:
+        fill.accounts(system.portal, WARM_UP + VISITS)
+        web, worker = worker_of(system.start_web()), system.start_worker()
+        system.wait_for_worker()
+        for people in (range(1, WARM_UP + 1), range(WARM_UP + 1, WARM_UP + VISITS + 1)):
+            resting = cpu_ms(worker.pid)
+            spent = _visits(system, sink, web, [fill.address(one) for one in people])
+            mailed = (cpu_ms(worker.pid) - resting) / len(people)
+    steps = sum(spent.values())
+    told = ", ".join(f"{step} {cost:.1f}" for step, cost in spent.items())
+    a_core = 60_000 / steps
+    return [
+        Result(
+            "a whole visit, CPU of the web",
+            f"{steps:.1f} ms: {a_core:.0f} a minute would fill a core",
+            f"ms of each step: {told}",
+            steps,
+            (steps, steps),
+            "-",
+            None,
+        ),
+        Result(
+            "a whole visit, CPU of the mail worker",
+            f"{mailed:.1f} ms for its two mails",
+            "-",
+            mailed,
+            (mailed, mailed),
+            "-",
+            None,
+            "one by one, as visitors come; with all that it does while it waits for them",
+        ),
+    ]
+
+
+def _visits(system: System, sink: Sink, web: int, people: Sequence[str]) -> dict[str, float]:
+    """CPU in milliseconds that each step takes of a visitor."""
+    spent: dict[str, float] = {}
+
+    def step(name: str, requests: Sequence[bytes], expect: bytes = b"200") -> None:
+        resting = cpu_ms(web)
+        closed_loop(system.port, requests, connections=1, expect=expect)
+        spent[name] = (cpu_ms(web) - resting) / len(people)
+
+    before = sink.count()
+    asked = forms(system.port, people, system.keys)
+    pictures = [get(f"/captcha/{found[1].decode()}.png") for found in map(_challenge, asked)]
+    step("form", [get("/")] * len(people))
+    step("files", [get(file) for file in _files(system)] * len(people))
+    step("picture", pictures)
+    step("request", asked, b"303")
+    step("answer", [get("/enviada/4821-0937-5562")] * len(people))
+    sink.wait_for(before + len(people), 60)
+    tokens = _tokens(sink, set(people))
+    step("link", [get(f"/nueva/{token}") for token in tokens])
+    passwords = {"password": _NEW_PASSWORD, "confirm": _NEW_PASSWORD}
+    changes = [post("/nueva", token=token, **passwords) for token in tokens]
+    step("new password", changes, b"303")
+    step("done", [get("/lista")] * len(people))
+    sink.wait_for(before + 2 * len(people), 60)
+    return spent
+
+
+def _tokens(sink: Sink, people: Container[str]) -> list[str]:
+    """Of the links that were mailed to *people*."""
+    texts = [mail.get_body(("plain",)) for mail in sink.mails() if str(mail["To"]) in people]
+    return re.findall(r"/nueva/(\S+)", "".join(text.get_content() for text in texts if text))
+
+
+def _challenge(form: bytes) -> re.Match[bytes]:
+    found = _CHALLENGE.search(form)
+    if found is None:
+        raise RuntimeError("the form has no challenge")
+    return found
+
+
+def _files(system: System) -> list[str]:
+    """What a browser loads with its first page."""
+    with Line(system.port) as line:
+        return sorted({found.decode() for found in _FILES.findall(line.ask(get("/")))})
