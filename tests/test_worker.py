@@ -433,6 +433,16 @@ def test_name_that_looks_like_a_link_is_left_out(
         assert (name in str(mail.body)) == (name in str(mail.html)) == greeted
 
 
+def test_name_is_no_markup_of_the_mail(visitor: Visitor, portal: Portal) -> None:
+    """It is escaped in the page within a sentence, too, and stands as it is in the text."""
+    portal.add(nombre="Ana <b>María & Cía")
+    visitor.ask()
+    visitor.run_worker()
+    (mail,) = visitor.mails()
+    assert "Estimado(a) Ana <b>María & Cía:" in str(mail.body)
+    assert "Estimado(a) Ana &lt;b&gt;María &amp; Cía:" in str(mail.html)
+
+
 def test_readiness_asks_for_an_attended_queue(visitor: Visitor, clock: Clock, ana: int) -> None:
     """/readyz turns when a due mail is left alone, for known and unknown alike."""
     visitor.ask("nadie@example.com")
