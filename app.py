@@ -21,27 +21,22 @@ from config import Settings
 from reset import arenas, assets, cli, language, logs, overrides, texts
 from reset.accounts import AccountBackend
 from reset.accounts.source import exclusions, open_accounts, upgrades_to
-from reset.bearer import Bearer
 from reset.captcha import Captcha
 from reset.db import Database
 from reset.delivery import Delivery
 from reset.digest import Digest, Schedule
 from reset.errors import ConfigurationError
 from reset.flow import Flow
-from reset.help_desk.desk import Desk
-from reset.help_desk.operators import Operators
 from reset.help_desk.sessions import derived
 from reset.kept import KeptPages
-from reset.limits import Limits
 from reset.mail import Letter
 from reset.mail.messages import compose
 from reset.mail.mime import MimeMessage
 from reset.mail.outbox import Retry
 from reset.mail.sender import Sender
-from reset.metrics import Metrics
-from reset.policy import PROFILES, Policy
+from reset.policy import PROFILES
 from reset.rules import Rules
-from reset.service import Service
+from reset.service import Front, Service
 from reset.settlement import Settlement
 from reset.worker import Worker
 
@@ -134,26 +129,21 @@ def _service(
     accounts: AccountBackend | None,
     clock: Callable[[], datetime] | None,
 ) -> Service:
-    keys, brand, rules = settings.secret_keys, settings.brand, _rules(settings)
+    rules = _rules(settings)
     database = Database(settings.database_url)
     if not _serves_a_command():  # Each does it itself, but for the doctor, who changes nothing.
         database.start()
     clock = clock or database.now
     accounts = accounts or open_accounts(settings.accounts_source, clock)
     captcha = Captcha(
-        keys,
+        settings.secret_keys,
         length=settings.captcha_length,
         lifetime=settings.captcha_lifetime,
         voice=settings.captcha_voice,
     )
-    profile = PROFILES[settings.password_profile]
-    context = (brand.name, brand.organisation, settings.host)
-    policy = Policy(profile, context)
     flow = Flow(database, captcha, rules)
     settlement = Settlement(database, accounts, rules)
-    bearer = Bearer(database, accounts, policy, rules, settlement)
     delivery = Delivery(database, accounts, rules)
-    metrics = Metrics(database, clock, settings.metrics_allow)
     daily = _digest(settings, database, rules)
     stylesheet = assets.stylesheet(app, settings.brand, settings.templates)
     composer = _composer(settings)
@@ -164,22 +154,18 @@ def _service(
         exclusions=exclusions(settings.accounts_source),
         upgrades_to=upgrades_to(settings.accounts_source),
         flow=flow,
-        bearer=bearer,
         settlement=settlement,
         delivery=delivery,
         captcha=captcha,
         kept=KeptPages(keep=settings.templates is None),
-        limits=_limits(settings, database, clock, metrics),
-        desk=Desk(database, accounts, rules),
-        operators=Operators(database, keys, context),
         user_header=settings.help_desk_user_header,
-        metrics=metrics,
-        brand=brand,
-        profile=profile,
+        brand=settings.brand,
+        profile=PROFILES[settings.password_profile],
         public_url=settings.public_url,
         timezone=settings.timezone,
         link_lifetime=settings.link_lifetime,
         captcha_length=settings.captcha_length,
+        make_front=lambda: _front(settings, database, accounts, settlement, rules, clock),
         make_worker=lambda: Worker(
             flow, settlement, delivery, daily, composer, _sender(app, settings), clock
         ),
@@ -190,19 +176,40 @@ def _service(
     )
 
 
-def _limits(
+def _front(
     settings: Settings,
     database: Database,
+    accounts: AccountBackend,
+    settlement: Settlement,
+    rules: Rules,
     clock: Callable[[], datetime],
-    metrics: Metrics,
-) -> Limits:
-    return Limits(
+) -> Front:
+    # Here, not above: the mail worker answers nobody, and is smaller without what these load.
+    from reset.bearer import Bearer
+    from reset.help_desk.desk import Desk
+    from reset.help_desk.operators import Operators
+    from reset.limits import Limits
+    from reset.metrics import Metrics
+    from reset.policy import Policy
+
+    brand, keys = settings.brand, settings.secret_keys
+    context = (brand.name, brand.organisation, settings.host)
+    policy = Policy(PROFILES[settings.password_profile], context)
+    metrics = Metrics(database, clock, settings.metrics_allow)
+    limits = Limits(
         database,
         per_ip=settings.limit_per_ip,
         per_address=settings.limit_per_address,
         storage_uri=settings.ratelimit_storage_uri,
-        keys=settings.secret_keys,
+        keys=keys,
         clock=clock,
+        metrics=metrics,
+    )
+    return Front(
+        bearer=Bearer(database, accounts, policy, rules, settlement),
+        limits=limits,
+        desk=Desk(database, accounts, rules),
+        operators=Operators(database, keys, context),
         metrics=metrics,
     )
 

@@ -67,8 +67,9 @@ def on_reload(_: object) -> None:
 def _import_for_all() -> None:
     """Workers share what is loaded before they part, and start at once."""
     gc.disable()  # Nothing of this is garbage, and looking for some takes a fifth of the time.
-    for name in ("app", "reset.web"):
+    for name in ("app", "reset.web", "reset.bearer", "reset.limits"):
         import_module(name)
+    sys.modules["reset.web"].read_ahead()
     gc.freeze()  # Nor later: pages that nobody writes to stay shared.
     gc.enable()
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -15,7 +16,7 @@ from pathlib import Path
 from bench import fill
 from bench.load import closed_loop, forms, get, post
 from bench.sink import Sink
-from bench.system import System, pss_mib, worker_of
+from bench.system import HOST, System, pss_mib, worker_of
 from bench.table import Result, middle, ratios
 
 PEOPLE = 300
@@ -30,7 +31,7 @@ _NEW_PASSWORD = "Frailejon-2026"  # noqa: S105 - of people who are made up
 
 
 def measure(out: Path) -> list[Result]:
-    return [*_memory(out), _start(out)]
+    return [*_memory(out), *_floors(out), _start(out)]
 
 
 def _memory(out: Path) -> list[Result]:
@@ -50,6 +51,30 @@ def _memory(out: Path) -> list[Result]:
         _mib("memory of the web worker", of_web, f"at the start {fresh[0]:.1f} MiB", load, note),
         _mib("memory of the mail worker", of_worker, f"at the start {fresh[1]:.1f} MiB", load, ""),
     ]
+
+
+def _floors(out: Path) -> list[Result]:
+    """What next to nothing takes here: no bar, but what ours may be compared with."""
+    with System(out) as system:
+        # No settings (the package has none): with those of the service it would load its code, too.
+        alone = ("-c", "python:bench", "--threads", "4", "-b", f"{HOST}:{system.port}")
+        web = system.start("hello", sys.executable, "-m", "gunicorn", *alone, "bench.hello:app")
+        system.wait_for_web(web)
+        hello = pss_mib(worker_of(web))
+        floor = system.start("floor", sys.executable, "-m", "bench.floor")
+        log = system.folder / "logs" / "floor.log"
+        while floor.poll() is None and "ready" not in log.read_text():
+            time.sleep(0.01)
+        libraries = pss_mib(floor.pid)
+    named = "Flask, SQLAlchemy with SQLite open, Flask-Mail and Flask-Babel, nothing asked of them"
+    return [
+        _reported("memory of a worker of bare Flask hello", hello, "gunicorn as it comes"),
+        _reported("memory of the bare libraries", libraries, named),
+    ]
+
+
+def _reported(work: str, figure: float, what: str) -> Result:
+    return Result(work, f"{figure:.1f} MiB", what, figure, (figure, figure), "-", None)
 
 
 def _load(system: System, sink: Sink) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
 from flask import current_app
@@ -33,6 +34,17 @@ if TYPE_CHECKING:  # For the names alone: what a process does not use it need no
 
 
 @dataclass(frozen=True)
+class Front:
+    """The parts that only people ask for something: visitors, the help desk, operators."""
+
+    bearer: Bearer
+    limits: Limits
+    desk: Desk
+    operators: Operators
+    metrics: Metrics
+
+
+@dataclass(frozen=True)
 class Service:
     """What the doors (views, worker, commands) need; ``clock`` tells the time in UTC.
 
@@ -43,7 +55,6 @@ class Service:
     clock: Callable[[], datetime]
     database: Database
     flow: Flow
-    bearer: Bearer
     settlement: Settlement
     delivery: Delivery
     accounts: AccountBackend
@@ -51,22 +62,44 @@ class Service:
     upgrades_to: str | None
     captcha: Captcha
     kept: KeptPages
-    limits: Limits
-    operators: Operators
-    desk: Desk
     user_header: str
-    metrics: Metrics
     brand: Brand
     profile: Profile
     public_url: str
     timezone: ZoneInfo
     link_lifetime: timedelta
     captcha_length: int
+    make_front: Callable[[], Front]
     make_worker: Callable[[], Worker]
     compose: Callable[[Letter], MimeMessage]
     stylesheet: str
     page_urls: Mapping[str, Any]
     settings: Settings
+
+    @cached_property
+    def front(self) -> Front:
+        """Made when it is first asked for: the mail worker never does."""
+        return self.make_front()
+
+    @property
+    def bearer(self) -> Bearer:
+        return self.front.bearer
+
+    @property
+    def limits(self) -> Limits:
+        return self.front.limits
+
+    @property
+    def desk(self) -> Desk:
+        return self.front.desk
+
+    @property
+    def operators(self) -> Operators:
+        return self.front.operators
+
+    @property
+    def metrics(self) -> Metrics:
+        return self.front.metrics
 
 
 def service() -> Service:

@@ -6,19 +6,32 @@ Commands, the mail worker among them, do without it: here is what only pages nee
 from __future__ import annotations
 
 import logging
+from datetime import timedelta
 
 from flask import Flask, Response, request
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from reset import faults, files, mirror
-from reset.captcha import audio, image  # noqa: F401 - loaded before there is a visitor.
+from reset import faults, files, mirror, texts
+from reset.captcha import ALPHABET, audio, image
 from reset.embed import Headers
 from reset.help_desk.sessions import DeskSessions
 from reset.logs import RequestIds
+from reset.policy import is_common
 from reset.service import Service
 from reset.views import FRAMED, pages
 
 log = logging.getLogger("reset.app")
+
+
+def read_ahead() -> None:
+    """Load what no setting changes and visitors need: who forks after it shares it with the others.
+
+    Else each process reads at its first use, and keeps, dictionaries, languages, a voice and fonts.
+    """
+    is_common("Frailejon-2026")  # One that is not: only then all of them are asked.
+    texts.duration(timedelta(hours=1))
+    audio.load(audio.VOICE_DIR, ALPHABET)
+    image.draw(ALPHABET[:8], b"")
 
 
 def register(app: Flask, parts: Service) -> None:

@@ -24,7 +24,11 @@ STARTS = {
 }
 FOR_OTHER_SETTINGS = ["psycopg", "pymysql", "redis", "ldap", "sqlparse"]
 FOR_COMMANDS = ["reset.doctor", "reset.measurement", "reset.cli.trace"]
-FOR_PAGES = ["PIL", "wtforms", "flask_wtf", "reset.web", "reset.views", "reset.help_desk.views"]
+FOR_PAGES = [
+    *("PIL", "wtforms", "flask_wtf", "prometheus_client"),
+    *("reset.web", "reset.views", "reset.bearer", "reset.limits", "reset.metrics"),
+    *("reset.help_desk.views", "reset.help_desk.desk", "reset.help_desk.operators"),
+]
 
 
 def loaded(code: str, **environ: str) -> list[str]:
