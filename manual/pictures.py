@@ -15,7 +15,7 @@ from reset import audit
 from reset.captcha import image
 from reset.db import Database
 from reset.help_desk.operators import Operators
-from reset.mail import outbox
+from reset.mail import leases, outbox
 from tests.browser.conftest import CLAUDIA, Demo, ask_for_link, link_in_mail, mail_of
 
 NAMES = (
@@ -144,11 +144,11 @@ def begin_the_day(demo: Demo) -> None:
             audit.open_request(tx, number, address, "es", now=night)
             audit.note(tx, number, "requested", now=night, origin="")
             outbox.enqueue(tx, number, "reset_link", host="example.com", now=night)
-        refused, unused = outbox.claim(tx, limit=2, now=night)
-        outbox.mark_abandoned(tx, refused)
+        refused, unused = leases.claim(tx, limit=2, now=night)
+        leases.mark_abandoned(tx, refused)
         answer = "552 5.2.2 Mailbox full"
         audit.note(tx, refused.request, "mail_refused", now=night, answer=answer, attempt=1)
-        outbox.mark_sent(tx, [unused], now=night)
+        leases.mark_sent(tx, [unused], now=night)
         audit.note(tx, unused.request, "mail_sent", now=night, attempt=1)
     database.close()
 

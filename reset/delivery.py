@@ -11,7 +11,7 @@ from reset.accounts import AccountBackend
 from reset.db import Database, Transaction
 from reset.judgement import Nothing
 from reset.letters import Letters
-from reset.mail import outbox
+from reset.mail import leases, outbox
 from reset.mail.outage import Outage
 from reset.mail.outbox import Message
 from reset.rules import Rules
@@ -36,12 +36,16 @@ class Delivery:
         self.figures: Counter[str] = Counter()
 
     def claim(self, *, limit: int, now: datetime) -> list[Message]:
-        """Lease due messages to the caller; looks before it locks."""
+        """Lease due messages to the caller; looks before it locks.
+
+        Not durable: after a power cut they wait again, and none was handed over, as the links in
+        them are durable first.
+        """
         with self._db.read() as tx:
             if not outbox.is_due(tx, now=now):
                 return []
-        with self._db.begin() as tx:
-            return outbox.claim(tx, limit=limit, now=now)
+        with self._db.begin(durable=False) as tx:
+            return leases.claim(tx, limit=limit, now=now)
 
     def new_outage(self) -> Outage:
         """What a worker keeps in mind while the mail server is down."""
@@ -56,8 +60,8 @@ class Delivery:
         for it could count how often the worker wrote.
         """
         with self._db.begin() as tx:
-            ours = outbox.mark_sent(tx, sent, now=now)
-            ours |= outbox.mark_dropped(tx, [message for message, _ in dropped])
+            ours = leases.mark_sent(tx, sent, now=now)
+            ours |= leases.mark_dropped(tx, [message for message, _ in dropped])
             notes = [(message, "mail_sent", _attempt(message)) for message in sent]
             notes += [(message, why.event, why.details) for message, why in dropped]
             notes = [one for one in notes if one[0].id in ours]
@@ -71,10 +75,10 @@ class Delivery:
         result = None
         with self._db.begin() as tx:
             if due_at - message.created_at > self._rules.retry.give_up_after:
-                if outbox.mark_abandoned(tx, message):
+                if leases.mark_abandoned(tx, message):
                     self._note_failure(tx, message, "mail_abandoned", answer, now=now)
                     result = "abandoned"
-            elif outbox.put_back(tx, message, due_at=due_at):
+            elif leases.put_back(tx, message, due_at=due_at):
                 self._note_failure(tx, message, "mail_deferred", answer, now=now)
                 result = "deferred" if message.attempts == 1 else None
         self._count(message, result)
@@ -91,10 +95,10 @@ class Delivery:
             for message in messages:
                 due_at = min(until, now + self._rules.retry.delay(message.attempts))
                 if due_at - message.created_at > self._rules.retry.give_up_after:
-                    if outbox.mark_abandoned(tx, message):
+                    if leases.mark_abandoned(tx, message):
                         self._note_failure(tx, message, "mail_abandoned", answer, now=now)
                         results.append((message, "abandoned"))
-                elif outbox.put_back(tx, message, due_at=due_at) and message.attempts == 1:
+                elif leases.put_back(tx, message, due_at=due_at) and message.attempts == 1:
                     self._note_failure(tx, message, "mail_deferred", answer, now=now)
                     results.append((message, "deferred"))
         for message, result in results:
@@ -103,7 +107,7 @@ class Delivery:
     def note_refused(self, message: Message, answer: str, *, now: datetime) -> None:
         """It will never be taken."""
         with self._db.begin() as tx:
-            ours = outbox.mark_abandoned(tx, message)
+            ours = leases.mark_abandoned(tx, message)
             if ours:
                 self._note_failure(tx, message, "mail_refused", answer, now=now)
         self._count(message, "refused" if ours else None)

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from reset import audit, pending
 from reset.db import Database, Transaction, stamp
 from reset.mail import Letter
-from reset.mail.outbox import LEASE
+from reset.mail.leases import LEASE
 from reset.pending import Pending
 
 SHOWN = 50  # Of each list; the pages of the help desk have all.

@@ -16,7 +16,7 @@ from reset.db import Database, moment
 from reset.errors import AccountsUnavailable
 from reset.judgement import Found, Judgement, Nothing
 from reset.links import Link
-from reset.mail import Letter, outbox
+from reset.mail import Letter, leases
 from reset.mail.outbox import Message
 from reset.rules import Rules
 from reset.tokens import Tokens
@@ -68,7 +68,7 @@ class Letters:
     def prepare(self, found: Sequence[Found], *, now: datetime) -> list[Letter | Nothing]:
         """What each mail says, with links minted now; in one transaction."""
         with self._db.begin() as tx:
-            ours = outbox.renew(tx, [one.message for one in found], now=now)
+            ours = leases.renew(tx, [one.message for one in found], now=now)
             asking = [one for one in found if one.event and one.message.id in ours]
             judgement = Judgement(tx, self._rules, asking, now=now)
             judged = {one.message.id: judgement.links_to(one) for one in asking}

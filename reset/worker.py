@@ -22,8 +22,8 @@ from reset.flow import Flow
 from reset.handover import BATCH, HandOver
 from reset.heartbeat import BEAT
 from reset.mail import Letter
+from reset.mail.leases import LEASE
 from reset.mail.mime import MimeMessage
-from reset.mail.outbox import LEASE
 from reset.mail.sender import Sender
 from reset.settlement import Settlement
 

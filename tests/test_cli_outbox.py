@@ -11,7 +11,7 @@ from flask import Flask
 
 from reset import queue
 from reset.errors import MailDeferred, MailRefused
-from reset.mail.outbox import LEASE
+from reset.mail.leases import LEASE
 from tests.conftest import ADDRESS, Clock, Portal, Visitor, links_in, prepared
 from tests.desk import acts_in
 

@@ -12,7 +12,7 @@ from flask_mail import Message
 
 from reset import digest
 from reset.errors import MailDeferred, MailRefused, StoreUnavailable
-from reset.mail.outbox import LEASE
+from reset.mail.leases import LEASE
 from tests.conftest import ADDRESS, Clock, Portal, RecordingSender, Visitor
 
 DESK = "mesa@example.com"

@@ -15,7 +15,7 @@ from reset.db import Transaction
 from reset.errors import MailDeferred, StoreUnavailable
 from reset.handover import BATCH
 from reset.mail.couriers import FRESH
-from reset.mail.outbox import LEASE
+from reset.mail.leases import LEASE
 from tests.conftest import ADDRESS, Clock, Portal, RecordingSender, Visitor, links_in
 
 
@@ -177,3 +177,22 @@ def test_many_unknown_cost_as_few_transactions_as_one(
             patch.setattr(database, "begin", count)
             visitor.worker.run_once()
     assert writes == [3, 3]
+
+
+@pytest.mark.parametrize("email", [ADDRESS, "nadie@example.com"], ids=["registered", "unknown"])
+def test_power_cut_undoes_a_claim_at_most(
+    visitor: Visitor, ana: int, email: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mail whose claim is lost waits again; links and that a mail left are durable."""
+    visitor.run_worker()  # The first run purges.
+    visitor.ask(email)
+    commits: list[bool] = []
+    begin = visitor.parts.database.begin
+
+    def note(*, durable: bool = True) -> AbstractContextManager[Transaction]:
+        commits.append(durable)
+        return begin(durable=durable)
+
+    monkeypatch.setattr(visitor.parts.database, "begin", note)
+    visitor.worker.run_once()
+    assert commits == [False, True, True]

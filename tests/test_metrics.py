@@ -16,8 +16,8 @@ from config import Settings
 from reset.captcha import proof
 from reset.errors import ChangeUncertain, MailDeferred, MailRefused
 from reset.limits import FIXED, NOT_BY_CLIENT
+from reset.mail.leases import LEASE
 from reset.mail.mime import MimeMessage
-from reset.mail.outbox import LEASE
 from tests.conftest import ADDRESS, KEY, NEW_PASSWORD, Clock, Portal, Visitor
 
 MakeVisitor = Callable[..., Visitor]

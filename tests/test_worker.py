@@ -16,7 +16,8 @@ from config import Settings
 from reset.accounts import Account
 from reset.db import Transaction
 from reset.errors import AccountsUnavailable, MailDeferred, MailRefused, StoreUnavailable
-from reset.mail.outbox import LEASE, Retry
+from reset.mail.leases import LEASE
+from reset.mail.outbox import Retry
 from tests.conftest import ADDRESS, Clock, Portal, RecordingSender, Visitor, links_in, prepared
 
 DOWN = MailDeferred("ConnectionRefusedError", server_down=True)
@@ -105,7 +106,7 @@ def test_mail_that_was_taken_is_noted_when_the_store_is_back(
         raise StoreUnavailable
 
     with monkeypatch.context() as patch:
-        patch.setattr("reset.mail.outbox.mark_sent", fail)
+        patch.setattr("reset.mail.leases.mark_sent", fail)
         with pytest.raises(StoreUnavailable):
             visitor.run_worker()
     visitor.run_worker()
@@ -430,6 +431,16 @@ def test_name_that_looks_like_a_link_is_left_out(
     assert len(visitor.mails()) == 2
     for mail in visitor.mails():
         assert (name in str(mail.body)) == (name in str(mail.html)) == greeted
+
+
+def test_name_is_no_markup_of_the_mail(visitor: Visitor, portal: Portal) -> None:
+    """It is escaped in the page within a sentence, too, and stands as it is in the text."""
+    portal.add(nombre="Ana <b>María & Cía")
+    visitor.ask()
+    visitor.run_worker()
+    (mail,) = visitor.mails()
+    assert "Estimado(a) Ana <b>María & Cía:" in str(mail.body)
+    assert "Estimado(a) Ana &lt;b&gt;María &amp; Cía:" in str(mail.html)
 
 
 def test_readiness_asks_for_an_attended_queue(visitor: Visitor, clock: Clock, ana: int) -> None:

@@ -23,7 +23,7 @@ PATIENCE_SECONDS = 1
 # What waited for longer is not handed over: its lease runs, and so does the life of its link.
 FRESH = timedelta(seconds=10)
 # Mails that are taken in quick succession are told of together.
-TOGETHER_SECONDS = 0.005
+TOGETHER_SECONDS = 0.02
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,6 @@ from zoneinfo import ZoneInfo
 
 from flask import current_app, template_rendered
 from flask_babel import force_locale, get_translations
-from jinja2 import pass_context
-from jinja2.runtime import Context
 from markupsafe import Markup
 
 from reset import texts
@@ -24,6 +22,7 @@ _HEADERS = {
     "Auto-Submitted": "auto-generated",  # Source: RFC 3834, 5.
     "X-Auto-Response-Suppress": "All",
 }
+_Sentences = dict[str, Callable[..., str]]
 _LIKE_A_LINK = re.compile(r"[/@:]|\w\.\w\w")
 
 
@@ -38,13 +37,13 @@ def _composed(letter: Letter, zone: ZoneInfo, sender: str, reply_to: str) -> Mim
     # Whoever may choose a name in the portal could have us mail a link of theirs to anybody.
     facts["name"] = "" if _LIKE_A_LINK.search(letter.name) else letter.name
     current_app.update_template_context(facts)
-    facts["gettext"] = _gettext()
+    plain, marked_up = _sentences()
     folder = f"email/{letter.kind}"
     message = copy(_blank(sender, reply_to))
-    message.subject = _rendered(f"{folder}/subject.txt", facts).strip()
+    message.subject = _rendered(f"{folder}/subject.txt", facts | plain).strip()
     message.recipients = [letter.to]
-    message.body = _rendered(f"{folder}/body.txt", facts)
-    message.alts = {"html": _rendered(f"{folder}/body.html", facts)}
+    message.body = _rendered(f"{folder}/body.txt", facts | plain)
+    message.alts = {"html": _rendered(f"{folder}/body.html", facts | marked_up)}
     message.msgId = letter.message_id
     return message
 
@@ -64,16 +63,20 @@ def _rendered(name: str, facts: dict[str, Any]) -> str:
     return text
 
 
-def _gettext() -> Callable[..., str]:
-    """What `_()` stands for: Flask-Babel's would look for the catalogue at every sentence."""
-    catalogue = get_translations()
+def _sentences() -> tuple[_Sentences, _Sentences]:
+    """What `_()` stands for in a plain text and in HTML.
 
-    @pass_context
-    def gettext(context: Context, sentence: str, **values: object) -> str:
-        said = catalogue.ugettext(sentence)
-        return (Markup(said) if context.eval_ctx.autoescape else said) % values  # noqa: S704
+    Flask-Babel's would look for the catalogue at every sentence, and Jinja's for what escapes.
+    """
+    say = get_translations().ugettext
 
-    return gettext
+    def plain(sentence: str, **values: object) -> str:
+        return str(say(sentence) % values)
+
+    def marked_up(sentence: str, **values: object) -> Markup:
+        return Markup(say(sentence)) % values  # noqa: S704 - ours; the values are escaped
+
+    return {"_": plain, "gettext": plain}, {"_": marked_up, "gettext": marked_up}
 
 
 def _worded(fact: Any, zone: ZoneInfo, language: str) -> Any:

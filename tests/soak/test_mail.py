@@ -20,7 +20,7 @@ from flask import Flask
 from config import Settings
 from reset.audit import spoken
 from reset.handover import BATCH
-from reset.mail import outbox
+from reset.mail import leases
 from tests.conftest import Clock, Portal, Visitor, hash_bcrypt
 from tests.servers.smtp import Sink, serving, text_of
 from tests.servers.wire import Listener
@@ -273,7 +273,7 @@ def seconds_to_claim(visitor: Visitor, now: datetime) -> float:
     """How long a claim takes that is then given up."""
     begun = monotonic()
     with suppress(ZeroDivisionError), visitor.parts.database.begin() as tx:
-        outbox.claim(tx, limit=BATCH, now=now)
+        leases.claim(tx, limit=BATCH, now=now)
         raise ZeroDivisionError
     return monotonic() - begun
 
