@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing, suppress
 from pathlib import Path
 from types import TracebackType
@@ -139,9 +139,11 @@ class System:
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
-    def add_accounts(self, addresses: Iterable[str], scheme: str = "bcrypt") -> None:
+    def add_accounts(
+        self, addresses: Iterable[str], hasher: Callable[[str], str] = accounts.HASHERS["bcrypt"]
+    ) -> None:
         """Open an account of the portal for each; all have the password of the demo."""
-        stored = accounts.HASHERS[scheme](accounts.DEMO_PASSWORD)
+        stored = hasher(accounts.DEMO_PASSWORD)
         rows = [
             (address, address, stored, "Ana Bench", "3005550142", "52418637", "1957-08-21")
             for address in addresses

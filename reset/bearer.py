@@ -101,10 +101,7 @@ class Bearer:
 
     def weaknesses(self, opened: OpenLink, password: str) -> list[str]:
         """The codes of every rule that *password* does not keep for this account; may be empty."""
-        codes = self._policy.violations(password, opened.account.personal)
-        if codes:
-            return [str(code) for code in codes]
-        return ["same_as_present"] if self._accounts.has_password(opened.account, password) else []
+        return [str(code) for code in self._policy.violations(password, opened.account.personal)]
 
     def check_denial(self, token: str, *, now: datetime) -> str:
         """Whether "no fui yo" can still be said with *token*; changes nothing.
@@ -167,10 +164,10 @@ class Bearer:
         except BadToken as error:
             raise LinkUnknown from error
         with self._db.read() as tx:
-            link = links.get(tx, payload.hex())
-            if link is None:
-                raise LinkUnknown
-            return link, made_at, audit.language_of(tx, link.request)
+            found = links.get_with_language(tx, payload.hex())
+        if found is None:
+            raise LinkUnknown
+        return found[0], made_at, found[1]
 
     def _denied(self, tx: Transaction, token: str) -> tuple[str, datetime]:
         """The request that *token* is from, and when it was made."""
@@ -239,10 +236,10 @@ class Bearer:
             raise
 
     def _change(self, opened: OpenLink, password: str) -> None:
-        """Look once more, now that nobody else can use the link, then write."""
-        account = self._accounts.get(opened.account.id)
-        if account is None or account.obstacle or account.identity != opened.account.identity:
-            raise AccountChanged
+        """Look once more, now that nobody else can use the link, then write.
+
+        At the account the store itself looks once more.
+        """
         with self._db.read() as tx:
             link = links.get(tx, opened.link.id)
         if link is None or link.state != "claimed":

@@ -213,14 +213,19 @@ def _lock(tx: Transaction, *, durable: bool, until: float) -> None:
         execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
 
 
+def must_hold(tx: Transaction) -> bool:
+    """Whether others write meanwhile: on SQLite a writer is alone."""
+    return tx.dialect.name != "sqlite"
+
+
 def hold(tx: Transaction, query: str, **values: str) -> None:
-    """Lock the rows of *query* until *tx* ends; on SQLite a writer is alone in any case.
+    """Lock the rows of *query* until *tx* ends, where that `must_hold`.
 
     Always in one order, else two wait for each other: links of an account, by account and id, then
     the requests of an address, by number. Both before the first line for a trace, which locks its
     request, too.
     """
-    if tx.dialect.name != "sqlite":
+    if must_hold(tx):
         # On PostgreSQL less than FOR UPDATE, so that new requests and lines need not wait.
         lock = "FOR NO KEY UPDATE" if tx.dialect.name == "postgresql" else "FOR UPDATE"
         tx.execute(sa.text(f"{query} {lock}"), values).all()

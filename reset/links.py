@@ -6,17 +6,20 @@ Every change names the state it leaves, so that two hosts cannot both make it.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
 
-from reset.db import Transaction, hold, moment, stamp
+from reset.db import Transaction, hold, moment, must_hold, stamp
 from reset.tokens import new_id
 
 _COLUMNS = "id, request, account, fingerprint, state, origin"
 
+# Each made once: to read a statement costs SQLAlchemy more than to run it.
+_text = functools.cache(sa.text)
 _OF_REQUESTS = sa.text(f"SELECT {_COLUMNS} FROM links WHERE request IN :requests").bindparams(
     sa.bindparam("requests", type_=sa.String, expanding=True)
 )
@@ -67,15 +70,27 @@ def create(tx: Transaction, request: str, account: str, fingerprint: str, *, now
 def get(tx: Transaction, link_id: str) -> Link | None:
     """The link of the 32 hex digits *link_id*."""
     row = tx.execute(
-        sa.text(f"SELECT {_COLUMNS} FROM links WHERE id = :id"), {"id": link_id}
+        _text(f"SELECT {_COLUMNS} FROM links WHERE id = :id"), {"id": link_id}
     ).one_or_none()
     return Link(*row) if row else None
+
+
+def get_with_language(tx: Transaction, link_id: str) -> tuple[Link, str] | None:
+    """As `get`, and the code of the language that its request was made in."""
+    row = tx.execute(
+        _text(
+            f"SELECT {_COLUMNS}, language FROM links JOIN requests ON number = request"
+            " WHERE id = :id"
+        ),
+        {"id": link_id},
+    ).one_or_none()
+    return (Link(*row[:-1]), row.language) if row else None
 
 
 def of_request(tx: Transaction, request: str) -> list[Link]:
     """All links of one request, in whatever state."""
     rows = tx.execute(
-        sa.text(f"SELECT {_COLUMNS} FROM links WHERE request = :request"), {"request": request}
+        _text(f"SELECT {_COLUMNS} FROM links WHERE request = :request"), {"request": request}
     )
     return [Link(*row) for row in rows]
 
@@ -91,7 +106,7 @@ def of_requests(tx: Transaction, requests: Sequence[str]) -> dict[str, list[Link
 def accounts_alike(tx: Transaction, request: str) -> list[str]:
     """The accounts that links of *request*, or of others for its address, are to; in order."""
     rows = tx.execute(
-        sa.text(
+        _text(
             "SELECT DISTINCT account FROM links JOIN requests ON requests.number = links.request"
             " WHERE requests.address = (SELECT address FROM requests WHERE number = :request)"
         ),
@@ -128,7 +143,8 @@ def claim(tx: Transaction, link: Link, *, until: datetime, origin: str) -> bool:
 
 def hold_accounts_of(tx: Transaction, request: str) -> None:
     """Let nobody else claim, use or close a link of the accounts of *request* until *tx* ends."""
-    hold_accounts(tx, {link.account for link in of_request(tx, request)})
+    if must_hold(tx):
+        hold_accounts(tx, {link.account for link in of_request(tx, request)})
 
 
 def hold_accounts(tx: Transaction, accounts: Collection[str]) -> None:
@@ -177,7 +193,7 @@ def is_closed(tx: Transaction, link: Link) -> bool:
 def used_since(tx: Transaction, account: str, request: str) -> bool:
     """Whether a password of *account* was set after *request* was made."""
     found = tx.execute(
-        sa.text(
+        _text(
             "SELECT 1 FROM links JOIN requests ON requests.number = :request"
             " WHERE links.account = :account AND links.used_at > requests.created_at LIMIT 1"
         ),
@@ -201,7 +217,7 @@ def linked_since(tx: Transaction, accounts: Sequence[str], *, since: datetime) -
 def is_claimed(tx: Transaction, account: str) -> bool:
     """Whether a password of *account* is being set right now."""
     found = tx.execute(
-        sa.text("SELECT 1 FROM links WHERE account = :account AND state = 'claimed' LIMIT 1"),
+        _text("SELECT 1 FROM links WHERE account = :account AND state = 'claimed' LIMIT 1"),
         {"account": account},
     )
     return found.scalar() is not None
@@ -210,7 +226,7 @@ def is_claimed(tx: Transaction, account: str) -> bool:
 def has_open(tx: Transaction, account: str) -> bool:
     """Whether *account* has a link that is open, be it past its lifetime."""
     found = tx.execute(
-        sa.text("SELECT 1 FROM links WHERE account = :account AND state = 'open' LIMIT 1"),
+        _text("SELECT 1 FROM links WHERE account = :account AND state = 'open' LIMIT 1"),
         {"account": account},
     )
     return found.scalar() is not None
@@ -219,7 +235,7 @@ def has_open(tx: Transaction, account: str) -> bool:
 def open_since(tx: Transaction, account: str, *, since: datetime) -> list[Link]:
     """The open links of *account* made since *since*."""
     rows = tx.execute(
-        sa.text(
+        _text(
             f"SELECT {_COLUMNS} FROM links WHERE account = :account AND state = 'open'"
             " AND created_at > :since"
         ),
@@ -231,7 +247,7 @@ def open_since(tx: Transaction, account: str, *, since: datetime) -> list[Link]:
 def mailed_since(tx: Transaction, account: str, since: datetime, *, but: str) -> int:
     """For how many requests, *but* not that one, links of *account* were made since *since*."""
     found = tx.execute(
-        sa.text(
+        _text(
             "SELECT COUNT(DISTINCT request) FROM links WHERE account = :account"
             " AND created_at > :since AND request <> :but"
         ),
@@ -243,29 +259,30 @@ def mailed_since(tx: Transaction, account: str, since: datetime, *, but: str) ->
 def close_all(tx: Transaction, account: str) -> list[str]:
     """Close every open link of *account*; returns the requests they belonged to."""
     rows = tx.execute(
-        sa.text("SELECT DISTINCT request FROM links WHERE account = :account AND state = 'open'"),
+        _text("SELECT DISTINCT request FROM links WHERE account = :account AND state = 'open'"),
         {"account": account},
     )
     requests = [str(row.request) for row in rows]
-    tx.execute(
-        sa.text("UPDATE links SET state = 'closed' WHERE account = :account AND state = 'open'"),
-        {"account": account},
-    )
+    if requests:
+        tx.execute(
+            _text("UPDATE links SET state = 'closed' WHERE account = :account AND state = 'open'"),
+            {"account": account},
+        )
     return requests
 
 
 def close_everything(tx: Transaction) -> list[str]:
     """Close all links that are open or claimed; returns the requests they belonged to."""
     pending = "state IN ('open', 'claimed')"
-    rows = tx.execute(sa.text(f"SELECT DISTINCT request FROM links WHERE {pending}")).all()
-    tx.execute(sa.text(f"UPDATE links SET state = 'closed' WHERE {pending}"))
+    rows = tx.execute(_text(f"SELECT DISTINCT request FROM links WHERE {pending}")).all()
+    tx.execute(_text(f"UPDATE links SET state = 'closed' WHERE {pending}"))
     return [str(row.request) for row in rows]
 
 
 def with_lapsed_claim(tx: Transaction, *, now: datetime) -> list[Link]:
     """Links claimed by somebody who never came back (a crash in the middle)."""
     rows = tx.execute(
-        sa.text(
+        _text(
             f"SELECT {_COLUMNS} FROM links WHERE state = 'claimed' AND claimed_until < :now"
             " LIMIT 50"
         ),
@@ -275,4 +292,4 @@ def with_lapsed_claim(tx: Transaction, *, now: datetime) -> list[Link]:
 
 
 def _changed(tx: Transaction, statement: str, **values: str) -> bool:
-    return tx.execute(sa.text(statement), values).rowcount == 1
+    return tx.execute(_text(statement), values).rowcount == 1

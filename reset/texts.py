@@ -56,7 +56,6 @@ TEXTS = {
         "correo. Elija otra."
     ),
     "common": _("Es muy común o fácil de adivinar. Elija otra."),
-    "same_as_present": _("Es la contraseña que ya tenía. Elija una distinta."),
     "missing": _("Escriba su nueva contraseña."),
     "mismatch": _("Las dos contraseñas no son iguales. Escríbalas de nuevo."),
     "refused_by_portal": _("La plataforma no aceptó esta contraseña. Elija otra."),

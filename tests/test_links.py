@@ -6,6 +6,7 @@ import re
 import string
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -13,10 +14,11 @@ from flask import Flask
 
 import config
 from reset import links
-from reset.accounts import Account
+from reset.accounts import Account, hashes
 from reset.accounts.memory import MemoryAccounts
 from reset.accounts.sql.backend import SqlAccounts
 from reset.bearer import CLAIM
+from reset.db import Transaction
 from reset.errors import (
     AccountsUnavailable,
     BadToken,
@@ -156,7 +158,6 @@ def test_password_page_names_the_account(visitor: Visitor, ana: int) -> None:
         ("Mesa-52418637", ["dato suyo"]),
         ("Mesa-Verde-1957", ["dato suyo"]),
         ("Mesa-Verde-21081957", ["dato suyo"]),
-        (OLD_PASSWORD, ["ya tenía"]),
         ("Mesa-Verde\t42", ["signo que la plataforma no puede guardar"]),
         ("Mesa-Verde-42\x00", ["signo que la plataforma no puede guardar"]),
         ("Aa1" + "x-y" * 60, ["demasiado larga"]),
@@ -173,6 +174,20 @@ def test_weak_password_is_refused_with_every_reason(
     assert response.status_code == 200
     assert all(reason in told[0] for reason in reasons)
     assert visitor.set_password(link).status_code == 303
+
+
+@pytest.mark.parametrize("scheme", ["bcrypt", "hex_md5"])
+def test_password_that_is_the_present_one_is_set(
+    visitor: Visitor, portal: Portal, ana: int, scheme: str
+) -> None:
+    """Who remembers the old one may keep it, also where its hash stays the very same."""
+    portal.set(ana, clave=hashes.renew(NEW_PASSWORD, "", scheme))
+    link = visitor.link()
+    assert visitor.set_password(link).location == "/lista"
+    visitor.run_worker()
+    assert visitor.mails()[-1].subject == "Su contraseña fue actualizada"
+    assert hashes.verify(NEW_PASSWORD, portal.stored(ana))
+    assert visitor.client.get(link).status_code == 410
 
 
 def test_unequal_passwords_are_told(visitor: Visitor, ana: int) -> None:
@@ -590,22 +605,20 @@ def test_change_that_comes_late_is_confirmed_all_the_same(
 
 
 def test_claim_that_ran_out_writes_nothing(
-    unreliable: MakeUnreliable, portal: Portal, clock: Clock, ana: int
+    visitor: Visitor, portal: Portal, clock: Clock, ana: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A process that stood still looks once more whether the link is still its own."""
-    visitor, accounts = unreliable(KeyboardInterrupt())
-    accounts.failure = None
     link = visitor.link()
-    read, seen = SqlAccounts.get, []
+    look, looks = visitor.parts.database.read, []
 
-    def slow(account_id: str) -> Account | None:
-        seen.append(account_id)
-        if len(seen) == 2:
+    def slow() -> AbstractContextManager[Transaction]:
+        looks.append(link)
+        if len(looks) == 2:
             clock.advance(seconds=CLAIM.total_seconds() + 1)
             visitor.run_worker()
-        return read(accounts, account_id)
+        return look()
 
-    accounts.get = slow  # type: ignore[method-assign]
+    monkeypatch.setattr(visitor.parts.database, "read", slow)
     assert visitor.set_password(link).status_code == 503
     assert portal.lets_in(ana, OLD_PASSWORD)
 
@@ -620,11 +633,12 @@ def test_denial_between_reading_and_claiming_wins(
     deny = links_in(visitor.mails()[0], "no-fui-yo")[0].rpartition("/")[2]
     other = visitor.app.test_client()
 
-    def judge(account: Account, password: str) -> bool | None:
+    def get(account_id: str) -> Account | None:
+        accounts.get = real  # type: ignore[method-assign]
         assert other.post("/no-fui-yo", data={"token": deny}).status_code == 200
-        return False
+        return real(account_id)
 
-    accounts.has_password = judge  # type: ignore[method-assign]
+    real, accounts.get = accounts.get, get  # type: ignore[method-assign]
     assert visitor.set_password(link).status_code == 503
     assert visitor.set_password(link).status_code == 410
     assert portal.lets_in(ana, OLD_PASSWORD)
@@ -639,18 +653,19 @@ def test_second_use_that_was_judged_already_waits(
     link, statuses = visitor.link(), []
     judged, writing, refused = (threading.Event() for _ in range(3))
 
-    def judge(account: Account, password: str) -> bool | None:
-        if password != NEW_PASSWORD:
+    def get(account_id: str) -> Account | None:
+        account = SqlAccounts.get(accounts, account_id)
+        if threading.current_thread() is second:
             judged.set()
             writing.wait(30)
-        return False
+        return account
 
     def use_second() -> None:
         data = {"token": link.rpartition("/")[2], "password": SECOND, "confirm": SECOND}
         statuses.append(visitor.app.test_client().post("/nueva", data=data).status_code)
         refused.set()
 
-    accounts.has_password = judge  # type: ignore[method-assign]
+    accounts.get = get  # type: ignore[method-assign]
     accounts.before = [writing.set, lambda: refused.wait(30)]
     second = threading.Thread(target=use_second)
     second.start()

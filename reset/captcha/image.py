@@ -6,7 +6,6 @@ opposite, so there are none.
 
 import math
 import random
-import zlib
 from functools import cache
 from io import BytesIO
 from itertools import pairwise
@@ -24,7 +23,7 @@ MARGIN, GAP = 1, 2 - 2 * GLYPH_PADDING
 TILE_PADDING = 3
 BENDS = 4
 HARDER = [min(max(4 * (value - 128) + 128, 0), 255) for value in range(256)]
-SHADES = 8
+SHADES = 7
 SHADE_OF = [value * SHADES // 256 for value in range(256)]
 # From this many on Pillow writes a byte for each pixel. To fewer it fits filters, at double cost.
 COLOURS = 17
@@ -219,8 +218,8 @@ def _png(picture: Image.Image, rng: random.Random) -> bytes:
     indexed = picture.point(SHADE_OF)
     indexed.putpalette(_blend(light, dark) + dark * (COLOURS - SHADES))
     png = BytesIO()
-    # What repeats lies side by side: to look for more costs four times as much.
-    indexed.save(png, "PNG", compress_type=zlib.Z_RLE)
+    # To look further for what repeats saves little more, and costs several times as much.
+    indexed.save(png, "PNG", compress_level=2)
     return png.getvalue()
 
 

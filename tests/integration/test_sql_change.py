@@ -238,6 +238,20 @@ def test_first_password_of_a_row_with_null(store: Store) -> None:
     assert hashes.verify(NEW_PASSWORD, store.row(ana).clave)
 
 
+@pytest.mark.parametrize(
+    "own",
+    ["", "UPDATE usuarios SET clave = :password WHERE id = :id AND clave = :present"],
+    ids=["table", "own SQL"],
+)
+def test_hash_that_stays_the_same_is_set_all_the_same(store: Store, own: str) -> None:
+    """The present password, without salt and further columns: MariaDB changes no row by it."""
+    ana = store.add(clave=hashes.renew(NEW_PASSWORD, "", "hex_md5"))
+    store.run("INSERT INTO sesiones VALUES (1, :ana)", ana=ana)
+    table = replace(store.table, assignments="", update_sql=own)
+    store.accounts(table).set_password(the_account(store), NEW_PASSWORD)
+    assert store.run("SELECT id FROM sesiones") == []
+
+
 @SERVERS
 def test_padded_and_binary_hashes(store: Store) -> None:
     """CHAR(n) gives blanks back, a binary column gives bytes: both are compared and replaced."""

@@ -8,7 +8,6 @@ from datetime import datetime
 from decimal import Decimal
 
 import pytest
-import sqlalchemy as sa
 
 from reset.accounts.sql import backend
 from tests.conftest import ADDRESS
@@ -220,8 +219,7 @@ def explained(store: Store, address: str) -> str:
     """What the database would do for a look-up."""
     accounts = store.accounts(replace(store.table, url=store.admin_url))
     with store.admin.connect() as connection:
-        condition = accounts._lookup.condition(connection, [address])
-        query = sa.select(accounts._selectable).where(condition)
+        query, _ = accounts._lookup.query(connection, [address])
         sent = query.compile(store.admin, compile_kwargs={"render_postcompile": True})
         values = sent.params if sent.positiontup is None else tuple(sent.params.values())
         return str(connection.exec_driver_sql(f"EXPLAIN {sent}", values).all())

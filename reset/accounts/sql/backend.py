@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -32,6 +34,8 @@ class SqlAccounts:
         self._engine = open_engine(table.url)
         self._silence = Silence()
         self._selectable = statements.selectable(table)
+        # By the type of the id. To build a statement costs as much as all the rest of a look-up.
+        self._by_id = functools.cache(partial(statements.by_id, self._selectable, table.id))
         self._lookup = Lookup(self._selectable, table.email)
         self._login_lookup = Lookup(self._selectable, table.login or table.email)
 
@@ -101,8 +105,7 @@ class SqlAccounts:
 
     def _found(self, lookup: Lookup, words: Sequence[str]) -> list[Account]:
         with self._transaction() as connection:
-            condition = lookup.condition(connection, words)
-            rows = connection.execute(sa.select(self._selectable).where(condition)).mappings()
+            rows = connection.execute(*lookup.query(connection, words)).mappings()
             return [self._account(row) for row in rows]
 
     def _hash(self, account: Account, password: str) -> str:
@@ -142,8 +145,9 @@ class SqlAccounts:
     def _read(self, connection: sa.Connection, account_id: str) -> tuple[Account | None, Any]:
         """The account of that id, and its stored password as the driver gives it."""
         table = self._table
-        same_id = self._selectable.c[table.id] == bind(decode(account_id))
-        rows = connection.execute(sa.select(self._selectable).where(same_id)).mappings()
+        key = decode(account_id)
+        query = self._by_id(bind(key).type)
+        rows = connection.execute(query, {"key": key}).mappings()
         # A column that takes no notice of case finds more than was asked for.
         exact = [row for row in rows if encode(row[table.id]) == account_id]
         found = _distinct([self._account(row) for row in exact])

@@ -10,6 +10,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
+_NOBODY = ["nobody@absent.invalid"]
+
 
 class Lookup:
     """The condition that finds a text in one column of *selectable*."""
@@ -18,21 +20,31 @@ class Lookup:
         self._selectable = selectable
         self._column = selectable.c[column]
         self._ignores_case: bool | None = None
+        self._built: dict[tuple[bool | None, bool], sa.Select[Any]] = {}
 
-    def condition(self, connection: sa.Connection, words: Sequence[str]) -> sa.ColumnElement[bool]:
-        """Where the column holds one of *words* (in lower case); finds a little more at times.
+    def query(
+        self, connection: sa.Connection, words: Sequence[str]
+    ) -> tuple[sa.Select[Any], dict[str, list[str]]]:
+        """What finds *words* (in lower case) in the column, and a little more at times.
 
         Never LIKE: `_` and `%` are letters of valid addresses.
         """
-        folded = self._folded(connection, plain=all(map(str.isascii, words)))
+        plain = all(map(str.isascii, words))
+        if self._ignores_case is None:
+            self._ignores_case = self._compares_without_case(connection)
+        form = (self._ignores_case, plain)
+        if form not in self._built:
+            folded = self._folded(connection, plain=plain)
+            wanted = sa.bindparam("words", _NOBODY, type_=sa.types.NULLTYPE, expanding=True)
+            self._built[form] = sa.select(self._selectable).where(folded.in_(wanted))
         # A blank before or behind comes from imports. trim() would keep an index from being used.
         stored = [form for word in words for form in (word, f"{word} ", f" {word}")]
-        return folded.in_(sa.bindparam(None, stored, type_=sa.types.NULLTYPE, expanding=True))
+        return self._built[form], {"words": stored}
 
     def is_served(self, connection: sa.Connection) -> bool:
         """Whether an index serves it, else it reads all accounts."""
-        condition = self.condition(connection, ["nobody@absent.invalid"])
-        return _is_served(connection, sa.select(self._selectable).where(condition))
+        query, _ = self.query(connection, _NOBODY)
+        return _is_served(connection, query)
 
     def index(self, dialect: sa.Dialect) -> str:
         """The statement that makes an index for it; "" where there is no simple one."""
@@ -52,8 +64,6 @@ class Lookup:
     def _folded(self, connection: sa.Connection, *, plain: bool) -> sa.ColumnElement[Any]:
         """The column in lower case; with *plain* only the English alphabet matters."""
         column, dialect = self._column, connection.dialect.name
-        if self._ignores_case is None:
-            self._ignores_case = self._compares_without_case(connection)
         if dialect == "sqlite":
             if not plain:
                 return sa.func.unicode_lower(column)

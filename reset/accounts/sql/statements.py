@@ -42,6 +42,11 @@ def selectable(table: Table) -> sa.FromClause:
     return _named(table.table, columns)
 
 
+def by_id(source: sa.FromClause, column: str, kind: sa.types.TypeEngine[Any]) -> sa.Select[Any]:
+    """The accounts of *source* whose id, in *column*, is the parameter ``key``, of that *kind*."""
+    return sa.select(source).where(source.c[column] == sa.bindparam("key", type_=kind))
+
+
 def update(table: Table, dialect: str, key: Any, present: Any, new: Any) -> sa.Executable:
     """Set the password of the account *key* if it still is *present*."""
     if table.update_sql:
