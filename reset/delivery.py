@@ -93,7 +93,8 @@ class Delivery:
         results: list[tuple[Message, str]] = []
         with self._db.begin() as tx:
             for message in messages:
-                due_at = min(until, now + self._rules.retry.delay(message.attempts))
+                # Without jitter, in the order of which they would leave afterwards.
+                due_at = min(until, now + self._rules.retry.longest(message.attempts))
                 if due_at - message.created_at > self._rules.retry.give_up_after:
                     if leases.mark_abandoned(tx, message):
                         self._note_failure(tx, message, "mail_abandoned", answer, now=now)

@@ -82,9 +82,12 @@ class Retry:
 
     def delay(self, attempts: int) -> timedelta:
         """The pause after attempt number *attempts*, with jitter so that queues spread out."""
-        doubled = self.first * (1 << min(attempts - 1, 20))
         jitter = random.uniform(0.75, 1.0)  # noqa: S311 - no secret
-        return min(doubled, self.most) * jitter
+        return self.longest(attempts) * jitter
+
+    def longest(self, attempts: int) -> timedelta:
+        """That pause without jitter."""
+        return min(self.first * (1 << min(attempts - 1, 20)), self.most)
 
 
 def enqueue(
