@@ -9,8 +9,8 @@ from bench.load import Line, get
 from bench.system import System, cpu_ms, worker_of
 from bench.table import Result, middle, ratios
 
-BLOCKS = 12
-BLOCK = 100
+BLOCKS = 40
+BLOCK = 60
 BAR = 0.70
 
 
