@@ -37,7 +37,7 @@ forwarder_headers = ""
 
 _ROOT = Path(__file__).parent
 _FIGURES = "PROMETHEUS_MULTIPROC_DIR"
-_CANNOT_START = 3  # As in reset/cli/root.py; not imported: a reload (HUP) must read it anew.
+_CANNOT_START = 3  # As in reset/cli/root.py; a reload (HUP) reads this file, not that one, first.
 _OURS = ("app", "config", "reset")
 
 

@@ -24,7 +24,8 @@ BOOKS = {
         "en",
         [
             *("operator", "install", "portals", "embedding", "looks", "captcha", "monitoring"),
-            *("backup", "data", "several-hosts", "reference", "architecture", "promises"),
+            *("backup", "data", "several-hosts", "reference"),
+            *("architecture", "promises", "performance"),
         ],
     ),
 }

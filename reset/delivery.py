@@ -38,8 +38,8 @@ class Delivery:
     def claim(self, *, limit: int, now: datetime) -> list[Message]:
         """Lease due messages to the caller; looks before it locks.
 
-        Not durable: after a power cut they wait again, and none was handed over, as the links in
-        them are durable first.
+        Not durable: after a power cut they wait again, and none was handed over, as
+        their leases are renewed durably before.
         """
         with self._db.read() as tx:
             if not outbox.is_due(tx, now=now):

@@ -20,7 +20,7 @@ from reset.rules import Rules
 
 PURGE_STEP = 200
 FORGET_STEP = 2000
-# SQLite has no queue of writers: who waits looks again after some milliseconds.
+# Between two steps other processes, which look for the lock each millisecond, get their turn.
 PURGE_PAUSE_SECONDS = 0.05
 log = logging.getLogger(__name__)
 

@@ -35,8 +35,6 @@ class Letters:
         self._db = database
         self._accounts = accounts
         self._rules = rules
-        self._link_tokens = rules.link_tokens
-        self._deny_tokens = rules.deny_tokens
 
     def look_up(self, messages: Sequence[Message]) -> list[Found | Exception]:
         """Who each of *messages* is for, or what kept us from finding out.
@@ -99,7 +97,10 @@ class Letters:
     ) -> Letter:
         message = found.message
         urls = [
-            {"login": account.login, "url": self._url("nueva", self._link_tokens, link, now=now)}
+            {
+                "login": account.login,
+                "url": self._url("nueva", self._rules.link_tokens, link, now=now),
+            }
             for account, link in linked
         ]
         names = {account.name for account, _ in linked}
@@ -114,7 +115,7 @@ class Letters:
                 "links": urls,
                 "valid_until": now + self._rules.link_lifetime,
                 "number": audit.spoken(message.request),
-                "deny_url": self._url("no-fui-yo", self._deny_tokens, link, now=now),
+                "deny_url": self._url("no-fui-yo", self._rules.deny_tokens, link, now=now),
             },
         )
 

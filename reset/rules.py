@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import cached_property
 
 from limits import RateLimitItem
 
@@ -32,12 +33,12 @@ class Rules:
         windows = [timedelta(seconds=limit.get_expiry()) for limit in self.mails_per_account]
         return max(self.link_lifetime, *windows)
 
-    @property
+    @cached_property
     def link_tokens(self) -> Tokens:
         """What the links in mails are signed with."""
         return Tokens(self.keys, "link", self.public_url)
 
-    @property
+    @cached_property
     def deny_tokens(self) -> Tokens:
         """What the "no fui yo" links are signed with."""
         return Tokens(self.keys, "deny", self.public_url)

@@ -38,7 +38,7 @@ def test_deadline_that_is_over_cuts_nothing() -> None:
 
 def test_deadline_may_be_extended() -> None:
     """What is being handed over gets longer than what led to it."""
-    extended, other = Deadline(0.05), Deadline(0.1)
+    extended, other = Deadline(0.5), Deadline(0.6)
     (kept, peer), (cut, another) = socket.socketpair(), socket.socketpair()
     with kept, peer, cut, another, extended:
         extended.watch(kept)

@@ -23,7 +23,7 @@ PATIENCE_SECONDS = 1
 # What waited for longer is not handed over: its lease runs, and so does the life of its link.
 FRESH = timedelta(seconds=10)
 # Mails that are taken in quick succession are told of together.
-TOGETHER_SECONDS = 0.02
+TOGETHER_SECONDS = 0.005
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Kept(Exception):
 
 
 class Couriers:
-    """Hands parcels over, in their order as far as there are several connections.
+    """Hands parcels over, in their order as long as there is one connection.
 
     For one thread, which gives parcels and is told what became of them; ``under_way`` are those
     that it was not told of yet.

@@ -110,7 +110,7 @@ class TimedConnection(Connection):
 
 
 class Sender:
-    """Sends messages over one kept connection; for one thread.
+    """Sends messages over one kept connection; for one thread at a time.
 
     ``took_seconds`` is what the last hand-over took, without that of connecting.
 
