@@ -5,7 +5,6 @@ Memory is proportional: what processes share is divided among them.
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 import time
@@ -14,7 +13,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from bench import fill
-from bench.load import closed_loop, forms, get, post
+from bench.load import challenge_of, closed_loop, forms, get, new_password
 from bench.sink import Sink
 from bench.system import HOST, System, pss_mib, worker_of
 from bench.table import Result, middle, ratios
@@ -27,7 +26,6 @@ CONNECTIONS = 4
 MOST_MIB = 40.0
 STARTS = 5
 START_SECONDS = 0.8
-_NEW_PASSWORD = "Frailejon-2026"  # noqa: S105 - of people who are made up
 
 
 def measure(out: Path) -> list[Result]:
@@ -81,25 +79,15 @@ def _load(system: System, sink: Sink) -> None:
     """Some of all that visitors do; returns when the last mail has left."""
     port = system.port
     requests = forms(port, map(fill.address, range(1, PEOPLE + 1)), system.keys)
-    challenges = [_challenge(request) for request in requests]
+    challenges = [challenge_of(request) for request in requests]
     for kind, number in (("png", PICTURES), ("wav", SOUNDS)):
         asked = [get(f"/captcha/{challenge}.{kind}") for challenge in challenges[:number]]
         closed_loop(port, asked, connections=CONNECTIONS, expect=b"200")
     closed_loop(port, requests, connections=CONNECTIONS)
     sink.wait_for(PEOPLE, 120)
-    texts = (mail.get_body(("plain",)) for mail in sink.mails())
-    tokens = re.findall(r"/nueva/(\S+)", "".join(text.get_content() for text in texts if text))
-    passwords = {"password": _NEW_PASSWORD, "confirm": _NEW_PASSWORD}
-    changes = [post("/nueva", token=token, **passwords) for token in tokens[:CHANGES]]
+    changes = [new_password(token) for token in list(sink.tokens().values())[:CHANGES]]
     closed_loop(port, changes, connections=CONNECTIONS)
     sink.wait_for(PEOPLE + CHANGES, 120)
-
-
-def _challenge(form: bytes) -> str:
-    found = re.search(rb"challenge=([^&]+)", form)
-    if found is None:
-        raise RuntimeError("the form has no challenge")
-    return found[1].decode()
 
 
 def _mib(work: str, figure: float, before: str, load: str, note: str) -> Result:

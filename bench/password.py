@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import bcrypt
 
-from bench.load import closed_loop, forms, post
+from bench.load import NEW_PASSWORD, closed_loop, forms, new_password
 from bench.sink import Sink
 from bench.system import System, cpu_ms, forget_peak, peak_mib, rss_mib, worker_of
 from bench.table import Result, middle, ratios
@@ -30,8 +29,6 @@ SCHEMES: dict[str, Callable[[str], str]] = {
     **HASHERS,
     USUAL: lambda text: bcrypt.hashpw(text.encode(), bcrypt.gensalt(12)).decode(),
 }
-PASSWORD = "Frailejon-azul-4821"  # noqa: S105 - nobody's
-_LINK = re.compile(r"http://localhost:\d+/nueva/(\S+)")
 
 
 def measure(out: Path) -> list[Result]:
@@ -46,7 +43,7 @@ def measure(out: Path) -> list[Result]:
         web = worker_of(system.start_web())
         links = _links(system, sink, [name for names in people.values() for name in names])
         requests = {
-            scheme: iter([_new_password(links[address]) for address in addresses])
+            scheme: iter([new_password(links[address]) for address in addresses])
             for scheme, addresses in people.items()
         }
         return [
@@ -62,17 +59,7 @@ def _links(system: System, sink: Sink, addresses: Sequence[str]) -> dict[str, st
     worker = system.start_worker()
     sink.wait_for(len(addresses), seconds=60)
     system.stop(worker)
-    links = {}
-    for mail in sink.mails():
-        text = mail.get_body(("plain",))
-        found = _LINK.search(text.get_content()) if text else None
-        if found:
-            links[str(mail["To"])] = found[1]
-    return links
-
-
-def _new_password(token: str) -> bytes:
-    return post("/nueva", token=token, password=PASSWORD, confirm=PASSWORD)
+    return sink.tokens()
 
 
 def _time(
@@ -108,7 +95,7 @@ def _time(
 def _hash_ms(scheme: str) -> float:
     begun = time.process_time()
     for _ in range(BLOCK):
-        SCHEMES[scheme](PASSWORD)
+        SCHEMES[scheme](NEW_PASSWORD)
     return (time.process_time() - begun) * 1000 / BLOCK
 
 
@@ -139,5 +126,5 @@ def _hash_mib(scheme: str) -> float:
     me = os.getpid()
     forget_peak(me)
     before = rss_mib(me)
-    SCHEMES[scheme](PASSWORD)
+    SCHEMES[scheme](NEW_PASSWORD)
     return peak_mib(me) - before

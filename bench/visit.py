@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from bench import fill
-from bench.load import Line, closed_loop, forms, get, post
+from bench.load import Line, challenge_of, closed_loop, forms, get, new_password
 from bench.sink import Sink
 from bench.system import System, cpu_ms, worker_of
 from bench.table import Result
 
 WARM_UP = 20
 VISITS = 80  # With those of the warming up, fewer pictures than a client may see in a minute.
-_NEW_PASSWORD = "Frailejon-2026"  # noqa: S105 - of people who are made up
 _FILES = re.compile(rb'(?:href|src)="(/(?:static|marca)[^"]+)"')
-_CHALLENGE = re.compile(rb"challenge=([^&]+)")
 
 
 def measure(out: Path) -> list[Result]:
@@ -66,34 +64,20 @@ def _visits(system: System, sink: Sink, web: int, people: Sequence[str]) -> dict
 
     before = sink.count()
     asked = forms(system.port, people, system.keys)
-    pictures = [get(f"/captcha/{found[1].decode()}.png") for found in map(_challenge, asked)]
+    pictures = [get(f"/captcha/{challenge_of(form)}.png") for form in asked]
     step("form", [get("/")] * len(people))
     step("files", [get(file) for file in _files(system)] * len(people))
     step("picture", pictures)
     step("request", asked, b"303")
     step("answer", [get("/enviada/4821-0937-5562")] * len(people))
     sink.wait_for(before + len(people), 60)
-    tokens = _tokens(sink, set(people))
+    mailed = sink.tokens()
+    tokens = [mailed[address] for address in people]
     step("link", [get(f"/nueva/{token}") for token in tokens])
-    passwords = {"password": _NEW_PASSWORD, "confirm": _NEW_PASSWORD}
-    changes = [post("/nueva", token=token, **passwords) for token in tokens]
-    step("new password", changes, b"303")
+    step("new password", [new_password(token) for token in tokens], b"303")
     step("done", [get("/lista")] * len(people))
     sink.wait_for(before + 2 * len(people), 60)
     return spent
-
-
-def _tokens(sink: Sink, people: Container[str]) -> list[str]:
-    """Of the links that were mailed to *people*."""
-    texts = [mail.get_body(("plain",)) for mail in sink.mails() if str(mail["To"]) in people]
-    return re.findall(r"/nueva/(\S+)", "".join(text.get_content() for text in texts if text))
-
-
-def _challenge(form: bytes) -> re.Match[bytes]:
-    found = _CHALLENGE.search(form)
-    if found is None:
-        raise RuntimeError("the form has no challenge")
-    return found
 
 
 def _files(system: System) -> list[str]:
