@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+import bench.__main__ as main
 from bench import commits, table
 from bench.table import Result
 
@@ -68,3 +71,17 @@ def test_syncs_belong_to_the_request_that_waited_for_them() -> None:
     )
     counted = commits.count([(10.0, 11.0), (20.0, 21.0)], trace)
     assert [(request.log, request.database) for request in counted] == [(1, 0), (1, 1)]
+
+
+def test_one_row_leaves_the_files_of_the_full_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only a table with all rows is one to compare with."""
+    monkeypatch.setattr(main, "_measure", lambda row, out: [_result(True)])
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    written = []
+    for only in (["--only", "form"], []):
+        monkeypatch.setattr("sys.argv", ["bench", "--out", str(tmp_path), *only])
+        main.main()
+        written.append(sorted(path.name for path in tmp_path.iterdir()))
+    assert written == [[], ["results.json", "table.md"]]
