@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from bench import fill
@@ -54,21 +55,27 @@ def _memory(out: Path) -> list[Result]:
 def _floors(out: Path) -> list[Result]:
     """What next to nothing takes here: no bar, but what ours may be compared with."""
     with System(out) as system:
-        # No settings (the package has none): with those of the service it would load its code, too.
-        alone = ("-c", "python:bench", "--threads", "4", "-b", f"{HOST}:{system.port}")
-        web = system.start("hello", sys.executable, "-m", "gunicorn", *alone, "bench.hello:app")
-        system.wait_for_web(web)
-        hello = pss_mib(worker_of(web))
+        hello = pss_mib(worker_of(_bare_hello(system)))
         floor = system.start("floor", sys.executable, "-m", "bench.floor")
         log = system.folder / "logs" / "floor.log"
         while floor.poll() is None and "ready" not in log.read_text():
             time.sleep(0.01)
         libraries = pss_mib(floor.pid)
     named = "Flask, SQLAlchemy with SQLite open, Flask-Mail and Flask-Babel, nothing asked of them"
+    gunicorn = "gunicorn with four threads, none of our settings"
     return [
-        _reported("memory of a worker of bare Flask hello", hello, "gunicorn as it comes"),
+        _reported("memory of a worker of bare Flask hello", hello, gunicorn),
         _reported("memory of the bare libraries", libraries, named),
     ]
+
+
+def _bare_hello(system: System) -> subprocess.Popen[bytes]:
+    """The reference with next to nothing; it has answered once."""
+    # No settings (the package has none): with those of the service it would load its code, too.
+    alone = ("-c", "python:bench", "--threads", "4", "-b", f"{HOST}:{system.port}")
+    web = system.start("hello", sys.executable, "-m", "gunicorn", *alone, "bench.hello:app")
+    system.wait_for_web(web)
+    return web
 
 
 def _reported(work: str, figure: float, what: str) -> Result:
@@ -102,13 +109,13 @@ def _start(out: Path) -> Result:
         service, hello = [], []
         for _ in range(STARTS + 1):
             service.append(_seconds(ours, ours.start_web))
-            hello.append(_seconds(reference, reference.start_hello))
+            hello.append(_seconds(reference, partial(_bare_hello, reference)))
     figure, spread = middle(service[1:])
     times = middle(ratios(service[1:], hello[1:]))[0]
     return Result(
         "cold start to the first page",
         f"{figure:.2f} s",
-        f"bare Flask hello on the same gunicorn, {middle(hello[1:])[0]:.2f} s",
+        f"bare Flask hello, gunicorn with none of our settings, {middle(hello[1:])[0]:.2f} s",
         figure,
         spread,
         f"<= {START_SECONDS} s",
