@@ -1,4 +1,7 @@
-"""`python -m bench`: all rows in their order, one table in the end, and files in `build/bench`."""
+"""`python -m bench`: all rows in their order, one table in the end, and files in `build/bench`.
+
+With `--only`, `table.md` and `results.json` stay those of the last full run.
+"""
 
 from __future__ import annotations
 
@@ -35,13 +38,15 @@ def main() -> int:
     for row in options.only or ROWS:
         results += _measure(row, out)
     print(table.text(results))
-    table.write(results, _machine(), out)
+    if not options.only:
+        table.write(results, _machine(), out)
     return table.exit_code(results, complete=os.environ.get("CI") == "true")
 
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
-    parser.add_argument("--only", nargs="+", choices=ROWS, metavar="ROW", help=", ".join(ROWS))
+    only = f"{', '.join(ROWS)}; the table is not written to files"
+    parser.add_argument("--only", nargs="+", choices=ROWS, metavar="ROW", help=only)
     parser.add_argument("--out", type=Path, default=Path("build/bench"))
     return parser.parse_args()
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from bench.load import Line, forms
 from bench.rush import addresses
 from bench.system import System, require, worker_of
-from bench.table import Result
+from bench.table import Result, middle
 
 REQUESTS = 150
 _SYNC = re.compile(r"(\d+\.\d+) f(?:data)?sync\(\d+<([^>]*)>")
@@ -52,7 +52,7 @@ def measure(out: Path) -> list[Result]:
             f"{min(plain)} to {max(plain)} syncs of the log in each of {len(plain)} requests",
             "fsync and fdatasync calls of the web process (strace)",
             figure,
-            (min(plain), max(plain)),
+            middle(plain)[1],
             "exactly 1",
             set(plain) == {1},
             f"{checkpoints} checkpoints fell into {REQUESTS} requests; with them it is"

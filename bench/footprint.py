@@ -5,16 +5,16 @@ Memory is proportional: what processes share is divided among them.
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from bench import fill
-from bench.load import closed_loop, forms, get, post
+from bench.load import challenge_of, closed_loop, forms, get, new_password
 from bench.sink import Sink
 from bench.system import HOST, System, pss_mib, worker_of
 from bench.table import Result, middle, ratios
@@ -27,7 +27,6 @@ CONNECTIONS = 4
 MOST_MIB = 40.0
 STARTS = 5
 START_SECONDS = 0.8
-_NEW_PASSWORD = "Frailejon-2026"  # noqa: S105 - of people who are made up
 
 
 def measure(out: Path) -> list[Result]:
@@ -56,21 +55,27 @@ def _memory(out: Path) -> list[Result]:
 def _floors(out: Path) -> list[Result]:
     """What next to nothing takes here: no bar, but what ours may be compared with."""
     with System(out) as system:
-        # No settings (the package has none): with those of the service it would load its code, too.
-        alone = ("-c", "python:bench", "--threads", "4", "-b", f"{HOST}:{system.port}")
-        web = system.start("hello", sys.executable, "-m", "gunicorn", *alone, "bench.hello:app")
-        system.wait_for_web(web)
-        hello = pss_mib(worker_of(web))
+        hello = pss_mib(worker_of(_bare_hello(system)))
         floor = system.start("floor", sys.executable, "-m", "bench.floor")
         log = system.folder / "logs" / "floor.log"
         while floor.poll() is None and "ready" not in log.read_text():
             time.sleep(0.01)
         libraries = pss_mib(floor.pid)
     named = "Flask, SQLAlchemy with SQLite open, Flask-Mail and Flask-Babel, nothing asked of them"
+    gunicorn = "gunicorn with four threads, none of our settings"
     return [
-        _reported("memory of a worker of bare Flask hello", hello, "gunicorn as it comes"),
+        _reported("memory of a worker of bare Flask hello", hello, gunicorn),
         _reported("memory of the bare libraries", libraries, named),
     ]
+
+
+def _bare_hello(system: System) -> subprocess.Popen[bytes]:
+    """The reference with next to nothing; it has answered once."""
+    # No settings (the package has none): with those of the service it would load its code, too.
+    alone = ("-c", "python:bench", "--threads", "4", "-b", f"{HOST}:{system.port}")
+    web = system.start("hello", sys.executable, "-m", "gunicorn", *alone, "bench.hello:app")
+    system.wait_for_web(web)
+    return web
 
 
 def _reported(work: str, figure: float, what: str) -> Result:
@@ -81,25 +86,15 @@ def _load(system: System, sink: Sink) -> None:
     """Some of all that visitors do; returns when the last mail has left."""
     port = system.port
     requests = forms(port, map(fill.address, range(1, PEOPLE + 1)), system.keys)
-    challenges = [_challenge(request) for request in requests]
+    challenges = [challenge_of(request) for request in requests]
     for kind, number in (("png", PICTURES), ("wav", SOUNDS)):
         asked = [get(f"/captcha/{challenge}.{kind}") for challenge in challenges[:number]]
         closed_loop(port, asked, connections=CONNECTIONS, expect=b"200")
     closed_loop(port, requests, connections=CONNECTIONS)
     sink.wait_for(PEOPLE, 120)
-    texts = (mail.get_body(("plain",)) for mail in sink.mails())
-    tokens = re.findall(r"/nueva/(\S+)", "".join(text.get_content() for text in texts if text))
-    passwords = {"password": _NEW_PASSWORD, "confirm": _NEW_PASSWORD}
-    changes = [post("/nueva", token=token, **passwords) for token in tokens[:CHANGES]]
+    changes = [new_password(token) for token in list(sink.tokens().values())[:CHANGES]]
     closed_loop(port, changes, connections=CONNECTIONS)
     sink.wait_for(PEOPLE + CHANGES, 120)
-
-
-def _challenge(form: bytes) -> str:
-    found = re.search(rb"challenge=([^&]+)", form)
-    if found is None:
-        raise RuntimeError("the form has no challenge")
-    return found[1].decode()
 
 
 def _mib(work: str, figure: float, before: str, load: str, note: str) -> Result:
@@ -114,13 +109,13 @@ def _start(out: Path) -> Result:
         service, hello = [], []
         for _ in range(STARTS + 1):
             service.append(_seconds(ours, ours.start_web))
-            hello.append(_seconds(reference, reference.start_hello))
+            hello.append(_seconds(reference, partial(_bare_hello, reference)))
     figure, spread = middle(service[1:])
     times = middle(ratios(service[1:], hello[1:]))[0]
     return Result(
         "cold start to the first page",
         f"{figure:.2f} s",
-        f"bare Flask hello on the same gunicorn, {middle(hello[1:])[0]:.2f} s",
+        f"bare Flask hello, gunicorn with none of our settings, {middle(hello[1:])[0]:.2f} s",
         figure,
         spread,
         f"<= {START_SECONDS} s",

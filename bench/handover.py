@@ -12,12 +12,11 @@ from bench.load import Line, forms
 from bench.sink import Sink
 from bench.system import System
 from bench.table import Result, middle
+from reset.worker import BEAT_SECONDS
 
-SERIES = 4
-SAMPLES = 15
+SERIES = 2
+SAMPLES = 30  # Of 20 or fewer the p95 is the worst.
 BAR_MS = 300.0
-# A whole beat of the worker: a request meets it at any of its phases alike.
-BEAT_SECONDS = 0.25
 
 
 def measure(out: Path) -> list[Result]:
@@ -35,6 +34,7 @@ def measure(out: Path) -> list[Result]:
         _waited(line, next(requests), sink)
         waited = []
         for request in requests:
+            # A whole beat: a request meets any of its phases alike.
             time.sleep(phases.uniform(0, BEAT_SECONDS))
             waited.append(_waited(line, request, sink))
     figure = _p95(waited)

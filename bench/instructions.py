@@ -34,8 +34,7 @@ class _Counted:
         self._process = system.start(
             "valgrind",
             *(valgrind, "--tool=callgrind", "--instr-atstart=no"),
-            # Into gunicorn's worker, but not into the migration before it.
-            *("--trace-children=yes", "--trace-children-skip-by-arg=migrate"),
+            "--trace-children=yes",  # Into gunicorn's worker.
             f"--callgrind-out-file={system.folder}/callgrind.%p",
             *(sys.executable, "-m", "gunicorn", *app),
         )

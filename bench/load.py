@@ -24,6 +24,8 @@ _BROWSER = (
 )
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _CHALLENGE = re.compile(rb'name="challenge" value="([^"]+)"')
+_SENT_CHALLENGE = re.compile(rb"challenge=([^&]+)")
+NEW_PASSWORD = "Frailejon-2026"  # noqa: S105 - of people who are made up
 
 
 class Line:
@@ -98,6 +100,19 @@ def post(path: str, **fields: str) -> bytes:
         "Content-Type: application/x-www-form-urlencoded\r\n"
         f"Content-Length: {len(body)}\r\n\r\n{body}"
     ).encode()
+
+
+def new_password(token: str) -> bytes:
+    """The form behind the link with *token*, ready to be sent."""
+    return post("/nueva", token=token, password=NEW_PASSWORD, confirm=NEW_PASSWORD)
+
+
+def challenge_of(form: bytes) -> str:
+    """The challenge of one of `forms`."""
+    found = _SENT_CHALLENGE.search(form)
+    if found is None:
+        raise RuntimeError("the form has no challenge")
+    return found[1].decode()
 
 
 def forms(port: int, addresses: Iterable[str], keys: Sequence[str]) -> list[bytes]:

@@ -53,7 +53,7 @@ def _from_letter(port: int, file: Path) -> _Way:
 
 
 def _from_facts() -> _Way:
-    """What an application that knows only Flask, Flask-Babel and Flask-Mail does for this mail."""
+    """With our application's templates and filters, what Flask, Flask-Babel and Flask-Mail take."""
     from flask_babel import force_locale
 
     from reset import texts

@@ -53,9 +53,12 @@ class _Side:
         made = [self._forms(host, share) for host in self.hosts]
         with ThreadPoolExecutor(len(self.hosts)) as pool:
             begun = perf_counter()
-            for host, requests in zip(self.hosts, made, strict=True):
+            running = [
                 pool.submit(closed_loop, host.port, requests, connections=connections)
-            pool.shutdown()
+                for host, requests in zip(self.hosts, made, strict=True)
+            ]
+            for one in running:
+                one.result()
             self.per_second.append(BLOCK / (perf_counter() - begun))
         self.sink.wait_for(self.asked, PATIENCE_SECONDS)
 
@@ -93,8 +96,9 @@ def measure(out: Path) -> list[Result]:
                 if not round_:
                     side.per_second.clear()
                     side.latencies.clear()
-        lost = several.asked - len({to for _, to in several.sink.arrivals()})
-    return [_result(several, single, lost)]
+        # As many came as were asked for: for one that is missing, another came twice.
+        mailed = [to for _, to in several.sink.arrivals()]
+    return [_result(several, single, len(mailed) - len(set(mailed)))]
 
 
 def _side(stack: ExitStack, out: Path, hosts: int, state: dict[str, str]) -> _Side:
@@ -112,19 +116,20 @@ def _side(stack: ExitStack, out: Path, hosts: int, state: dict[str, str]) -> _Si
     return _Side(sink, systems, map(fill.address, count(1)))
 
 
-def _result(several: _Side, single: _Side, lost: int) -> Result:
+def _result(several: _Side, single: _Side, twice: int) -> Result:
     figure, spread = middle(ratios(several.per_second, single.per_second))
     return Result(
         "request, PostgreSQL + Redis, 2 web hosts, 2 workers",
         f"{middle(several.per_second)[0]:.0f}/s, p50 {middle(several.latencies)[0]:.1f} ms,"
-        f" {lost} of {several.asked} without a mail",
+        f" {several.asked} requests, {twice} mails came twice",
         f"one host on SQLite, {middle(single.per_second)[0]:.0f}/s,"
         f" p50 {middle(single.latencies)[0]:.1f} ms",
         figure,
         spread,
         "no errors",
-        lost == 0,
-        "accepted per second beside SQLite, on the same cores; every answer was 303",
+        twice == 0,
+        "accepted per second beside SQLite, on the same cores; every answer was 303,"
+        " and a mail that does not come breaks off",
     )
 
 

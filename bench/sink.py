@@ -7,6 +7,8 @@ is nobody else's.
 from __future__ import annotations
 
 import argparse
+import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -34,13 +36,14 @@ _REPLIES = {
 }
 _UNKNOWN = b"502 5.5.2 Command not recognised\r\n"
 _TAKEN = b"250 2.0.0 Ok\r\n"
+_LINK = re.compile(r"/nueva/(\S+)")
 
 
 class Sink:
     """A running sink; ``port`` is where it listens.
 
     Args:
-        folder: for its journal.
+        folder: for its journal and the mails; both go when it ends.
         delay_ms: before each reply, also the greeting; None for a server that accepts the
             connection and never says a word.
         keep: whether the mails themselves are kept, for `mails`.
@@ -73,6 +76,9 @@ class Sink:
     ) -> None:
         self.process.kill()
         self.process.communicate()
+        self._journal.unlink()
+        if self._kept:
+            shutil.rmtree(self._kept)
 
     def arrivals(self) -> list[tuple[float, str]]:
         """When each mail was whole (`time.monotonic`) and for whom it was, in that order."""
@@ -101,6 +107,16 @@ class Sink:
             raise ValueError("this sink keeps no mails")
         files = (path.read_bytes() for path in self._kept.iterdir())
         return [message_from_bytes(raw, policy=policy.default) for raw in files]
+
+    def tokens(self) -> dict[str, str]:
+        """The token of the link that was mailed to each address; of a sink that keeps mails."""
+        found = {}
+        for mail in self.mails():
+            text = mail.get_body(("plain",))
+            link = _LINK.search(text.get_content()) if text else None
+            if link:
+                found[str(mail["To"])] = link[1]
+        return found
 
 
 class _Server:

@@ -163,9 +163,11 @@ def worker_of(web: subprocess.Popen[bytes]) -> int:
 
 
 def cpu_ms(pid: int) -> float:
-    """The processor time that all threads of *pid* have taken."""
-    tasks = Path(f"/proc/{pid}/task").iterdir()
-    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e6
+    """The processor time that *pid* has taken, with its threads that have ended.
+
+    Source: Linux, include/linux/posix-timers.h, CPUCLOCK_SCHED of a process.
+    """
+    return time.clock_gettime((~pid << 3) | 2) * 1000
 
 
 def pss_mib(pid: int) -> float:

@@ -54,8 +54,8 @@ def failed(work: str, why: str) -> Result:
 
 def exit_code(results: Sequence[Result], *, complete: bool) -> int:
     """0 where every bar is met; where *complete* is asked for, only if all was measured."""
-    failed = {"NOT MET", "not measured"} if complete else {"NOT MET"}
-    return int(any(result.verdict in failed for result in results))
+    bad = {"NOT MET", "not measured"} if complete else {"NOT MET"}
+    return int(any(result.verdict in bad for result in results))
 
 
 def ratios(numerator: Sequence[float], denominator: Sequence[float]) -> list[float]:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import threading
+import time
+from pathlib import Path
+
 import pytest
 
-from bench import commits, table
+import bench.__main__ as main
+from bench import commits, system, table
 from bench.table import Result
 
 
@@ -68,3 +74,32 @@ def test_syncs_belong_to_the_request_that_waited_for_them() -> None:
     )
     counted = commits.count([(10.0, 11.0), (20.0, 21.0)], trace)
     assert [(request.log, request.database) for request in counted] == [(1, 0), (1, 1)]
+
+
+def test_cpu_counts_threads_that_have_ended() -> None:
+    """A server's threads come and go; what they did stays."""
+    before = system.cpu_ms(os.getpid())
+    thread = threading.Thread(target=_busy)
+    thread.start()
+    thread.join()
+    assert system.cpu_ms(os.getpid()) - before >= 50
+
+
+def _busy() -> None:
+    until = time.thread_time() + 0.05
+    while time.thread_time() < until:
+        pass
+
+
+def test_one_row_leaves_the_files_of_the_full_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only a table with all rows is one to compare with."""
+    monkeypatch.setattr(main, "_measure", lambda row, out: [_result(True)])
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    written = []
+    for only in (["--only", "form"], []):
+        monkeypatch.setattr("sys.argv", ["bench", "--out", str(tmp_path), *only])
+        main.main()
+        written.append(sorted(path.name for path in tmp_path.iterdir()))
+    assert written == [[], ["results.json", "table.md"]]
