@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from time import monotonic
 
@@ -51,7 +52,8 @@ class HandOver:
         """Handle up to ``BATCH`` due messages; returns how many were claimed."""
         self.moved_at = monotonic()
         self._note()
-        if not self._waiting:
+        # While a mail is out, its lease may lapse: claimed anew it would leave twice.
+        if not self._waiting and not self._couriers.under_way:
             self._waiting.extend(self._delivery.claim(limit=BATCH, now=self._clock()))
         claimed = len(self._waiting)
         try:
@@ -67,7 +69,8 @@ class HandOver:
         """Wait for what is being handed over, note it, and close all connections."""
         try:
             while self._couriers.under_way:
-                self._hear()
+                with suppress(StoreUnavailable):  # What was taken is noted in the end, if at all.
+                    self._hear()
             self._note()
         finally:
             self._couriers.close()

@@ -128,6 +128,59 @@ def test_what_was_taken_is_noted_at_the_end(
     assert visitor.trace()[-1] == "mail_sent"
 
 
+def test_mail_that_is_out_is_not_claimed_anew(
+    visitor: Visitor, clock: Clock, people: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store is away for longer than a lease, while the server has a mail in its hands."""
+    take, let_go = visitor.sender.send, threading.Event()
+
+    def fail(*_: object, **__: object) -> None:
+        raise StoreUnavailable
+
+    def hold_the_second(message: Message) -> None:
+        if visitor.sender.sent:
+            let_go.wait(30)
+        take(message)
+
+    monkeypatch.setattr(visitor.sender, "send", hold_the_second)
+    ask(visitor, *people[:2])
+    with monkeypatch.context() as patch:
+        patch.setattr(visitor.parts.delivery, "note_done", fail)
+        with pytest.raises(StoreUnavailable):
+            visitor.run_worker()
+    let_go.set()
+    clock.advance(seconds=LEASE.total_seconds() + 1)
+    visitor.run_worker()
+    assert sorted(str(mail.recipients[0]) for mail in visitor.sender.sent) == sorted(people[:2])
+
+
+def test_connection_without_a_thread_is_done_without(
+    visitor: Visitor, people: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system has no thread left for one more connection: all leaves on the first, once."""
+    take, start, tried = visitor.sender.send, threading.Thread.start, threading.Event()
+    visitor.sender.took_seconds = 5.0
+
+    def start_one(thread: threading.Thread) -> None:
+        if visitor.sender.sent:
+            tried.set()
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    def wait_for_the_other(message: Message) -> None:
+        if visitor.sender.sent:
+            assert tried.wait(30)
+        take(message)
+
+    monkeypatch.setattr(visitor.sender, "send", wait_for_the_other)
+    ask(visitor, *people[:4])
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", start_one)
+        visitor.run_worker()
+    visitor.run_worker()
+    assert sorted(str(mail.recipients[0]) for mail in visitor.sender.sent) == sorted(people[:4])
+
+
 def test_answer_that_could_not_be_noted_costs_no_other_mail(
     visitor: Visitor, people: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -70,14 +71,14 @@ class Couriers:
     def hand(self, parcel: Parcel) -> None:
         """Take *parcel* along; returns at once."""
         with self._changed:
+            if not self._threads:
+                self._start(self._first)
             self.under_way += 1
             if self._is_down:
                 self._outcomes.append(Outcome(parcel.message, Kept()))
                 return
             self._waiting.append(parcel)
             self._changed.notify()
-            if not self._threads:
-                self._start(self._first)
 
     def wait(self) -> list[Outcome]:
         """What became of one parcel, or of several in quick succession; empty if none is out."""
@@ -113,15 +114,17 @@ class Couriers:
         self._closing = False
 
     def _start(self, sender: Sender) -> None:
-        self._threads[sender] = threading.Thread(target=self._work, args=(sender,), daemon=True)
-        self._threads[sender].start()
+        thread = threading.Thread(target=self._work, args=(sender,), daemon=True)
+        thread.start()  # It raises where the system has none left: then there is none to wait for.
+        self._threads[sender] = thread
 
     def _open_another_if_slow(self) -> None:
         """Only beside one that works: a server that is down is asked once."""
         slowest = max(sender.took_seconds for sender in self._threads)
         waits = slowest * len(self._waiting) > PATIENCE_SECONDS
         if waits and len(self._threads) < self._most:
-            self._start(self._first.another())
+            with suppress(RuntimeError):  # It can do without one more.
+                self._start(self._first.another())
 
     def _is_all_told(self) -> bool:
         return len(self._outcomes) == self.under_way
