@@ -25,6 +25,7 @@ from tests.servers.service import Answer, Host, settings, until, work_off
 from tests.servers.smtp import Sink, serving, text_of
 from tests.soak.conftest import Note, Person, Rounds, Site
 
+AT_ONCE = 4  # So many are with the mail server, or taken and noted in the next milliseconds.
 AFTER_LEASES = timedelta(minutes=6)
 
 
@@ -74,13 +75,18 @@ def test_kill_at_any_moment_loses_no_request(
         len({*accepted} - numbers),
         "0",
     )
-    figure("2 nothing lost", f"{kills} kills: mails sent twice", len(twice), f"at most {kills}")
+    figure(
+        "2 nothing lost",
+        f"{kills} kills: mails sent twice",
+        len(twice),
+        f"at most {AT_ONCE * kills}",
+    )
     assert {*accepted} <= numbers
     assert len(copies) == len(numbers)
     assert twice <= doubtful
-    assert len(mails) - len(copies) <= kills
+    assert len(mails) - len(copies) <= AT_ONCE * kills
     host.wait_for_web()
-    for person in everybody[:10]:
+    for person in filter(site.mails, everybody[:10]):
         assert _use(host, site.link(person)).location == "/lista"
 
 
